@@ -1,0 +1,88 @@
+"""YAML as the engine reads it, so that a stack file means the same to both readers.
+
+The engine uses gopkg.in/yaml.v3: `yes` and `on` are text, `1e3` is a number, a number with a leading zero is
+octal, a date becomes text, and a key that is written twice is an error (`resolve.go` and `decode.go` there;
+the text of a date comes from the engine's `config/object.go`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import yaml
+from yaml.constructor import ConstructorError
+
+
+class _Loader(yaml.SafeLoader):
+    # Start from no rules at all: the parent's are those of YAML 1.1.
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+def load_yaml(text: str) -> Any:
+    """Reads one YAML document; numbers without a fraction come back as whole numbers.
+
+    Raises:
+        yaml.YAMLError: not YAML, a key written twice, or a key that is not a scalar.
+    """
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise ConstructorError(None, None, "a key must be text", key.start_mark)
+        if key.value in seen:
+            raise ConstructorError(None, None, f"{key.value} is written twice", key.start_mark)
+        seen.add(key.value)
+    loader.flatten_mapping(node)
+    return {
+        _key(loader.construct_object(key, deep=True)): loader.construct_object(value, deep=True)
+        for key, value in node.value
+    }
+
+
+def _key(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _float(loader: _Loader, node: yaml.ScalarNode) -> float | int:
+    text = str(loader.construct_scalar(node)).replace("_", "").lower()
+    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return int(value) if value.is_integer() else value
+
+
+def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node)).replace("_", "").lower()
+    sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
+    octal = len(digits) > 1 and digits.isdigit() and digits.startswith("0")
+    return sign * int(digits, 8 if octal else 0)
+
+
+def _timestamp(loader: _Loader, node: yaml.ScalarNode) -> str:
+    text = str(loader.construct_scalar(node))
+    try:
+        value = loader.construct_yaml_timestamp(node)
+    except ValueError:
+        return text
+    clock = f"{value:%H:%M:%S}" if isinstance(value, datetime) else "00:00:00"
+    return f"{value:%Y-%m-%d} {clock} +0000 UTC"
+
+
+_FLOAT = r"[-+]?(?:\.\d+|\d[\d_]*(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_RULES = (
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)", list("-+0123456789")),
+    ("float", _FLOAT, list("-+0123456789.")),
+    ("timestamp", r"\d{4}-\d\d?-\d\d?(?:[Tt ]\d\d?:\d\d:\d\d.*)?", list("0123456789")),
+    ("merge", "<<", ["<"]),
+)
+for _tag, _pattern, _first in _RULES:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_Loader.add_constructor("tag:yaml.org,2002:int", _int)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _timestamp)

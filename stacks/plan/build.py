@@ -1,0 +1,122 @@
+"""From a configuration to a plan, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from stacks.config_errors import ConfigError, Problem
+from stacks.plan import staging
+from stacks.plan.catalog import resolve_model, unconfirmed_fields
+from stacks.plan.cloud_run import Setting, plan_cloud_run
+from stacks.plan.contracts import check_contracts
+from stacks.plan.foundation import foundation
+from stacks.plan.images import image_plans
+from stacks.plan.limits import cloud_run_limits
+from stacks.plan.profiles import PROFILES
+from stacks.plan.report import Report
+from stacks.plan.spec import ModelSpec
+from stacks.plan.types import CloudRunPlan, FoundationPlan, StackPlan
+
+if TYPE_CHECKING:
+    from stacks.config_models import StackConfig
+
+
+def build_plan(config: StackConfig) -> StackPlan:
+    """Decides everything that can be decided before the engine runs.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    report = Report()
+    plan = _plan(config, report)
+    if report.problems:
+        raise ConfigError(config.stack_file, report.problems)
+    return plan
+
+
+def find_problems(config: StackConfig) -> list[Problem]:
+    """Finds what stops a configuration from being planned."""
+    report = Report()
+    _plan(config, report)
+    return report.problems
+
+
+def _plan(config: StackConfig, report: Report) -> StackPlan:
+    profile = PROFILES[config.environment]
+    shared = foundation(config, profile)
+    models = _models(config, shared, report)
+    setting = Setting(config.stack, profile, shared, _shared_prefixes(models))
+    deployments = {}
+    for name, model in models.items():
+        planned = plan_cloud_run(name, config.deployments[name], model, setting, report)
+        if planned is not None:
+            deployments[name] = planned
+    needed = [image for plan in deployments.values() for image in (plan.image, plan.weights.image)]
+    _warn_unconfirmed(config, models, report)
+    plan = StackPlan(
+        stack=config.stack,
+        profile=profile,
+        foundation=shared,
+        images=image_plans(needed, config.stack, shared.repository, config.images),
+        deployments=deployments,
+        warnings=tuple(report.warnings),
+    )
+    report.problems += [*_collisions(deployments), *check_contracts(plan)]
+    return plan
+
+
+def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict[str, ModelSpec]:
+    """Finds the model of each deployment, sorted by deployment; those without a usable one are left out."""
+    found = {}
+    for name, deployment in sorted(config.deployments.items()):
+        path = f"llm:deployments.{name}"
+        model = resolve_model(deployment.model, deployment.revision, path, report)
+        if model is None:
+            continue
+        found[name] = model
+        if model.gated and shared.hub_token is None:
+            report.problem(
+                f"{path}.model",
+                model.repository,
+                "is gated and there is no Hub token",
+                "accept its licence on the Hub, then: pulumi config set --secret llm:hubToken "
+                "(or name an existing secret in llm:hubTokenSecret)",
+            )
+    return found
+
+
+def _shared_prefixes(models: Mapping[str, ModelSpec]) -> frozenset[str]:
+    count = Counter(staging.prefix(model.repository, model.revision) for model in models.values())
+    return frozenset(prefix for prefix, uses in count.items() if uses > 1)
+
+
+def _collisions(deployments: Mapping[str, CloudRunPlan]) -> Iterator[Problem]:
+    """Finds physical names that two deployments would share."""
+    users: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, plan in deployments.items():
+        users["service", plan.service_name].append(name)
+        users["job", plan.weights.job_name].append(name)
+        users["service account", plan.account.account_id].append(name)
+        users["service account", plan.weights.account.account_id].append(name)
+    for (kind, physical), names in users.items():
+        if len(names) > 1:
+            first, *others = names
+            yield Problem(
+                f"llm:deployments.{others[0]}",
+                physical,
+                f"would be the {kind} of {first} too",
+                "rename one of the two deployments",
+            )
+
+
+def _warn_unconfirmed(config: StackConfig, models: Mapping[str, ModelSpec], report: Report) -> None:
+    if config.deployments and config.region not in cloud_run_limits().regions.value:
+        report.warn(
+            f"gcp:region: {config.region} is not in the list of Cloud Run regions known here (unconfirmed)"
+        )
+    for model in models.values():
+        fields = unconfirmed_fields(model)
+        if fields:
+            report.warn(f"{model.repository}: not checked on the Hub: {', '.join(fields)}")

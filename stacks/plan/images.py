@@ -1,0 +1,44 @@
+"""The container images of a stack: built from their folders, or given by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from stacks.plan import naming
+from stacks.plan.types import ImagePlan, RepositoryPlan
+
+if TYPE_CHECKING:
+    from stacks.config_models import ImageSource
+
+BASE = "python:3.11.13-slim-bookworm"
+"""Image that ours are built on unless the configuration names another."""
+
+# Cloud Run runs amd64 alone: cloud.google.com/run/docs/container-contract.
+_PLATFORM = "linux/amd64"
+
+
+def image_plans(
+    names: Iterable[str], stack: str, repository: RepositoryPlan, sources: Mapping[str, ImageSource]
+) -> dict[str, ImagePlan]:
+    """Plans the images that a stack needs.
+
+    Args:
+        names: images that some deployment runs.
+        stack: the stack's name; becomes the tag.
+        repository: where images are pushed.
+        sources: what the configuration says of each, by name.
+    """
+    return {name: _image(name, stack, repository, sources.get(name)) for name in sorted(set(names))}
+
+
+def _image(name: str, stack: str, repository: RepositoryPlan, source: ImageSource | None) -> ImagePlan:
+    return ImagePlan(
+        name=name,
+        context=f"images/{name}",
+        url=f"{repository.url}/{name}",
+        tag=naming.image_tag(stack),
+        platform=_PLATFORM,
+        build_args={"BASE": (source.base if source else None) or BASE},
+        digest=source.digest if source else None,
+    )

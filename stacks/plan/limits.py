@@ -1,0 +1,87 @@
+"""Cloud Run's limits, read from `data/cloud_run.yaml` where each has its source and certainty."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import yaml
+from pydantic import BeforeValidator
+
+from stacks.plan.quantity import parse_memory
+from stacks.plan.spec import Certainty, Strict
+
+_FILE = Path(__file__).parent / "data" / "cloud_run.yaml"
+
+T = TypeVar("T")
+
+
+def _memory(value: Any) -> int:
+    size = parse_memory(str(value))
+    if size is None:
+        raise ValueError(f"{value} is not a size such as 512Mi or 4Gi")
+    return size
+
+
+Memory = Annotated[int, BeforeValidator(_memory)]
+
+
+class Fact(Strict, Generic[T]):
+    """A value, where it was read, and how certain it is."""
+
+    value: T
+    source: str
+    certainty: Certainty
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether breaking this limit is an error; an unconfirmed one only warns."""
+        return self.certainty != "U"
+
+
+class GpuLimits(Strict):
+    """What Cloud Run asks of an instance with one GPU, and where it has that GPU."""
+
+    memory_bytes: Fact[int]
+    cpu_min: Fact[int]
+    cpus: Fact[list[int]]
+    memory_min: Fact[Memory]
+    memory_max: Fact[Memory]
+    regions: Fact[list[str]]
+
+
+class CloudRunLimits(Strict):
+    """Cloud Run's limits; memory in bytes, times in seconds."""
+
+    cpus: Fact[list[int]]
+    memory_min: Fact[Memory]
+    memory_max: Fact[Memory]
+    memory_by_cpu: Fact[dict[int, Memory]]
+    """Least memory for a number of CPUs."""
+    cpu_by_memory: Fact[dict[Memory, int]]
+    """Least number of CPUs for more memory than the key."""
+    concurrency_max: Fact[int]
+    instances_without_quota: Fact[int]
+    request_timeout_max: Fact[int]
+    startup_window: Fact[int]
+    startup_window_gpu: Fact[int]
+    probe_field_max: Fact[int]
+    job_task_timeout_max: Fact[int]
+    gpus: dict[str, GpuLimits]
+    regions: Fact[list[str]]
+
+    def least_cpu(self, memory: int) -> int:
+        """Gives the fewest CPUs that Cloud Run accepts with so many bytes of memory, without a GPU."""
+        steps = self.cpu_by_memory.value
+        return max([min(self.cpus.value), *(cpu for above, cpu in steps.items() if memory > above)])
+
+    def least_memory(self, cpu: int) -> int:
+        """Gives the least memory in bytes that Cloud Run accepts with so many CPUs, without a GPU."""
+        return max(self.memory_min.value, self.memory_by_cpu.value.get(cpu, 0))
+
+
+@cache
+def cloud_run_limits() -> CloudRunLimits:
+    """Reads the limits."""
+    return CloudRunLimits.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
