@@ -1,0 +1,140 @@
+"""A Hub with one repository, in the requests that the Hub's own client makes too.
+
+Large files are answered with a redirect to a second address, as by the Hub, which counts as another host.
+"""
+
+import hashlib
+import re
+import socket
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from server import Fake, Handler
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Blob:
+    """What is served, and what is stated about it."""
+
+    content: bytes
+    large: bool
+
+    def entry(self, name: str) -> dict:
+        blob = b"blob %d\0" % len(self.content) + self.content
+        entry = {
+            "type": "file",
+            "path": name,
+            "size": len(self.content),
+            "oid": hashlib.sha1(blob).hexdigest(),
+        }
+        if self.large:
+            digest = hashlib.sha256(self.content).hexdigest()
+            entry["lfs"] = {"oid": digest, "size": len(self.content), "pointerSize": 134}
+        return entry
+
+
+class _HubHandler(Handler):
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        hub: FakeHub = self.server.fake  # type: ignore[attr-defined]
+        hub.record(self)
+        path = unquote(self.path.partition("?")[0])
+        if hub.storm:
+            with hub.lock:
+                hub.storm -= 1
+            return self.answer(503, Retry_After="0")
+        if path.startswith(f"/api/models/{hub.name}/"):
+            return self._api(hub, path.rsplit("/", 2)[-2:])
+        name = path.removeprefix(f"/{hub.name}/resolve/{REVISION}/")
+        if hub.gated and self.headers.get("Authorization") != f"Bearer {hub.gated}":
+            return self.answer(401, X_Error_Code="GatedRepo")
+        if name not in hub.blobs:
+            return self.answer(404, X_Error_Code="EntryNotFound")
+        if hub.blobs[name].large and hub.content_url:
+            return self.answer(302, Location=f"{hub.content_url}/{name}?signature=planted-signature")
+        return self.serve(hub, name)
+
+    def _api(self, hub: "FakeHub", call: list[str]) -> None:
+        if call[1] != REVISION:
+            return self.answer(404, X_Error_Code="RevisionNotFound")
+        if call[0] == "revision":
+            return self.answer(200, {"sha": REVISION, "siblings": []})
+        entries = [hub.stated.get(name, blob).entry(name) for name, blob in sorted(hub.blobs.items())]
+        middle = len(entries) // 2
+        if "cursor" in self.path:
+            return self.answer(200, entries[middle:])
+        following = f'<{hub.url}{self.path}&cursor=2>; rel="next"'
+        return self.answer(
+            200, [{"type": "directory", "path": "onnx", "oid": "0"}, *entries[:middle]], Link=following
+        )
+
+    def serve(self, hub: "FakeHub", name: str) -> None:
+        content = hub.blobs[name].content
+        given = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        first, last = (int(given[1]), int(given[2])) if given else (0, len(content) - 1)
+        part = content[first : last + 1]
+        self.send_response(206 if given else 200)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        with hub.lock:
+            cut = hub.cuts and len(part) > hub.cut_after
+            hub.cuts -= cut
+        if cut:
+            self.wfile.write(part[: hub.cut_after])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        self.wfile.write(part)
+
+
+class FakeHub(Fake):
+    """The Hub's API and its small files.
+
+    Attributes:
+        blobs: Name to what is served.
+        stated: Name to what the tree says instead.
+        gated: Token that is needed, if any.
+        storm: Requests that are answered 503 first.
+        cuts: Answers that break off after `cut_after` bytes.
+        content_url: Where large files are, if not here.
+    """
+
+    handler = _HubHandler
+
+    def __init__(self, name: str = "acme/tiny") -> None:
+        super().__init__()
+        self.name = name
+        self.blobs: dict[str, Blob] = {}
+        self.stated: dict[str, Blob] = {}
+        self.gated = ""
+        self.storm = 0
+        self.cuts = 0
+        self.cut_after = 100_000
+        self.content_url = ""
+
+
+class _ContentHandler(_HubHandler):
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        content: FakeContent = self.server.fake  # type: ignore[attr-defined]
+        content.record(self)
+        with content.lock:
+            expired = content.expired > 0
+            content.expired -= expired
+        if expired:
+            return self.answer(403)
+        return self.serve(content.hub, unquote(self.path.partition("?")[0]).removeprefix("/"))
+
+
+class FakeContent(Fake):
+    """The other host, with the large files; the first `expired` requests find their signature expired."""
+
+    handler = _ContentHandler
+
+    def __init__(self, hub: FakeHub) -> None:
+        super().__init__()
+        self.hub = hub
+        self.expired = 0
+        hub.content_url = self.url
