@@ -1,0 +1,156 @@
+"""The weights of one deployment: the job that stages them, and the staged model itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_gcp import cloudrunv2, secretmanager, serviceaccount, storage
+
+from stacks.components.foundation import Foundation
+from stacks.modelops import StagedModel
+from stacks.plan.types import StagedModelPlan, WeightsJobPlan
+
+
+@dataclass(frozen=True)
+class ModelWeightsArgs:
+    """Inputs of :class:`ModelWeights`."""
+
+    job: WeightsJobPlan
+    staged: StagedModelPlan
+    foundation: Foundation
+    image: pulumi.Input[str]
+    """Reference of the weights image, by digest."""
+    location: str
+
+
+class ModelWeights(pulumi.ComponentResource):
+    """Puts a model's files into the bucket before anything serves them.
+
+    It owns a Cloud Run job, that job's service account (which may write objects in this one bucket and read
+    the Hub token, nothing else) and a `StagedModel`, which runs the job only when the bucket does not hold
+    the model yet. Switching the model updates both in place; what was staged stays.
+    """
+
+    staged: StagedModel
+
+    def __init__(self, name: str, args: ModelWeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llm:index:ModelWeights", name, None, opts)
+        account = serviceaccount.Account(
+            f"{name}-account",
+            account_id=args.job.account.account_id,
+            display_name=args.job.account.display_name,
+            # No value of the enabled API flows into the account.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.foundation.api("iam")),
+        )
+        writer = storage.BucketIAMMember(
+            f"{name}-writes-bucket",
+            bucket=args.foundation.bucket.name,
+            role="roles/storage.objectUser",
+            member=account.member,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        grants: list[pulumi.Resource] = [writer]
+        if args.job.hub_token:
+            grants.append(self._token_access(name, args, account))
+        job = self._job(name, args, account, grants)
+        self.staged = self._staged(name, args, job, grants)
+        self.register_outputs({"target": self.staged.target})
+
+    def _token_access(
+        self, name: str, args: ModelWeightsArgs, account: serviceaccount.Account
+    ) -> pulumi.Resource:
+        if args.foundation.hub_token_secret is None:
+            raise ValueError(f"{name}: the job reads a Hub token, but the foundation has none")
+        return secretmanager.SecretIamMember(
+            f"{name}-reads-token",
+            secret_id=args.foundation.hub_token_secret,
+            role="roles/secretmanager.secretAccessor",
+            member=account.member,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _job(
+        self,
+        name: str,
+        args: ModelWeightsArgs,
+        account: serviceaccount.Account,
+        grants: list[pulumi.Resource],
+    ) -> cloudrunv2.Job:
+        plan = args.job
+        token_version = args.foundation.hub_token_version
+        after = [*args.foundation.api("run"), *grants, *([token_version] if token_version else [])]
+        return cloudrunv2.Job(
+            f"{name}-job",
+            name=plan.job_name,
+            location=args.location,
+            labels=plan.labels,
+            deletion_protection=plan.deletion_protection,
+            template=cloudrunv2.JobTemplateArgs(
+                labels=plan.execution_labels,
+                task_count=1,
+                template=cloudrunv2.JobTemplateTemplateArgs(
+                    service_account=account.email,
+                    timeout=f"{plan.task_timeout_seconds}s",
+                    max_retries=plan.max_retries,
+                    containers=[
+                        cloudrunv2.JobTemplateTemplateContainerArgs(
+                            image=args.image,
+                            args=list(plan.args),
+                            envs=self._envs(args),
+                            resources=cloudrunv2.JobTemplateTemplateContainerResourcesArgs(
+                                limits={"cpu": plan.cpu, "memory": plan.memory}
+                            ),
+                        )
+                    ],
+                ),
+            ),
+            # Cloud Run checks a job's secrets when the job is created, so the grants come first.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=after),
+        )
+
+    def _envs(self, args: ModelWeightsArgs) -> list[cloudrunv2.JobTemplateTemplateContainerEnvArgs]:
+        envs = [
+            cloudrunv2.JobTemplateTemplateContainerEnvArgs(name=key, value=value)
+            for key, value in args.job.env.items()
+        ]
+        secret = args.foundation.hub_token_secret
+        if args.job.hub_token and secret is not None:
+            envs.append(
+                cloudrunv2.JobTemplateTemplateContainerEnvArgs(
+                    name="HF_TOKEN",
+                    value_source=cloudrunv2.JobTemplateTemplateContainerEnvValueSourceArgs(
+                        secret_key_ref=(
+                            cloudrunv2.JobTemplateTemplateContainerEnvValueSourceSecretKeyRefArgs(
+                                secret=secret, version="latest"
+                            )
+                        )
+                    ),
+                )
+            )
+        return envs
+
+    def _staged(
+        self, name: str, args: ModelWeightsArgs, job: cloudrunv2.Job, grants: list[pulumi.Resource]
+    ) -> StagedModel:
+        plan = args.staged
+        return StagedModel(
+            f"{name}-staged",
+            job=job.id,
+            target=plan.uri,
+            repository=plan.repository,
+            revision=plan.revision,
+            format=plan.format,
+            dtype=plan.dtype,
+            target_label=args.job.execution_labels["llm-target"],
+            retain=plan.retain,
+            # The job's own definition is what runs, so an update of it must be there first; and the objects
+            # can be checked only while the bucket exists.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[job, *grants, args.foundation.bucket],
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create=f"{plan.timeout_seconds}s", update=f"{plan.timeout_seconds}s"
+                ),
+            ),
+        )
