@@ -1,0 +1,163 @@
+"""The server as a process: start, refusal to start, SIGTERM, logs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from safetensors.torch import load_file, save_file
+from serve.errors import Exit
+from serve.transformers_engine import TransformersEngine
+
+COMMAND = [sys.executable, "-m", "serve"]
+
+
+@contextmanager
+def server(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """A server process that answers /ready, and a client for it. It is killed at the end if it still runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("wb") as out:
+        process = subprocess.Popen(COMMAND, env=environment | {"PORT": str(port)}, stdout=out, stderr=out)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            while not answers(client, "/ready"):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.05)
+            yield process, client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def refusal(environment: dict[str, str]) -> tuple[int, dict[str, str]]:
+    """Exit status and last log line of a server that does not start."""
+    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stdout + done.stderr
+    errors = [json.loads(line) for line in done.stdout.splitlines()]
+    (line,) = [line for line in errors if line["severity"] == "ERROR"]
+    return done.returncode, line
+
+
+def test_sigterm_lets_the_answer_under_way_finish_and_ends_with_0(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with server(environment, log) as (process, client):
+        request = {"prompt": "Tell me a zebra joke", "stream": True, "max_new_tokens": 300}
+        with client.stream("POST", "/generate", json=request) as response:
+            lines = response.iter_lines()
+            first = json.loads(next(lines).removeprefix("data: "))
+            process.send_signal(signal.SIGTERM)
+            rest = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+        assert process.wait(timeout=30) == Exit.OK
+    assert rest[-1]["done"]
+    assert first["token"] + "".join(event["token"] for event in rest[:-1]) == rest[-1]["generated_text"]
+    assert rest[-1]["usage"]["generated_tokens"] > 100
+    lines_ = [json.loads(line) for line in log.read_text().splitlines()]
+    (request_line,) = [line for line in lines_ if line["message"] == "request"]
+    assert request_line["status"] == 200
+    assert request_line["generated_tokens"] == rest[-1]["usage"]["generated_tokens"]
+    assert "zebra" not in log.read_text(), "prompts are not logged"
+    assert lines_[-1]["message"] == "stopped"
+
+
+def test_sigterm_while_the_model_loads_ends_with_0(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(COMMAND, env=environment | {"PORT": "0"}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "running on" in json.loads(line)["message"]:
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()
+    assert process.wait(timeout=30) == Exit.OK
+    assert "Traceback" not in rest
+
+
+def test_settings_that_are_missing_or_wrong_are_all_named(environment: dict[str, str]) -> None:
+    code, line = refusal(environment | {"MODEL_NAME": "", "MAX_QUEUE": "none", "THREADS": "0"})
+    assert code == Exit.SETTINGS
+    assert "MODEL_NAME is not set" in line["message"]
+    assert "MAX_QUEUE is 'none'" in line["message"]
+    assert "THREADS is '0'" in line["message"]
+
+
+def damaged_copy(folder: Path, to: Path, damage: str) -> Path:
+    shutil.copytree(folder, to)
+    weights = to / "model.safetensors"
+    manifest = to / "manifest.json"
+    if damage == "no manifest":
+        manifest.unlink()
+    elif damage == "not JSON":
+        manifest.write_text("{")
+    elif damage == "missing file":
+        weights.unlink()
+    elif damage == "short file":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif damage == "newer":
+        manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
+    elif damage == "outside":
+        manifest.write_text(manifest.read_text().replace("model.safetensors", "../model.safetensors"))
+    return to
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("no manifest", "manifest.json does not exist"),
+        ("not JSON", "is not a manifest"),
+        ("missing file", "model.safetensors is missing"),
+        ("short file", "the manifest says"),
+        ("newer", "version 2"),
+        ("outside", "outside the model's folder"),
+    ],
+)
+def test_an_incomplete_model_is_refused_before_anything_starts(
+    environment: dict[str, str], t5: Path, tmp_path: Path, damage: str, words: str
+) -> None:
+    folder = damaged_copy(t5, tmp_path / "model", damage)
+    code, line = refusal(environment | {"MODEL_PATH": str(folder)})
+    assert code == Exit.MODEL_FILES
+    assert words in line["message"]
+    assert str(folder) in line["message"]
+
+
+def test_a_model_that_does_not_load_ends_the_process(
+    environment: dict[str, str], t5: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(t5, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"\xff" * weights.stat().st_size)
+    code, line = refusal(environment | {"MODEL_PATH": str(folder), "PORT": "0"})
+    assert code == Exit.MODEL_LOAD
+    assert "header" in line["message"]
+    assert "\n" not in line["message"]
+
+
+def test_weights_that_are_not_in_the_files_are_not_made_up(t5: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(t5, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("encoder.block.0.layer.0.SelfAttention.q.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"1 weights are not in the files.*SelfAttention\.q\.weight"):
+        TransformersEngine(folder, "float32", threads=1).load()
