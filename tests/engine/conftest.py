@@ -1,0 +1,91 @@
+"""Fixtures of the engine tier: a Hub with tiny checkpoints, and stacks that clean up after themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stacks.plan.catalog import catalog
+from tests.engine.lab import CHECKOUT, Lab, make_project
+
+BASE = """
+  gcp:project: llm-test
+  gcp:region: us-central1
+  llm:environment: local
+  llm:deployments:
+    assistant:
+      topology: cloud-run
+      model: google/flan-t5-small
+"""
+
+MakeLab = Callable[..., Lab]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tier; without an engine there is nothing to run, and CI must not pass over that."""
+    engine = CHECKOUT / ".engine/bin/pulumi"
+    for item in items:
+        if "tests/engine" in str(item.path):
+            item.add_marker(pytest.mark.engine)
+            if not engine.exists() and not os.environ.get("CI"):
+                item.add_marker(pytest.mark.skip(reason="no engine: run make setup"))
+
+
+def tiny_checkpoint(seed: int) -> bytes:
+    """A real safetensors file of one small tensor, different for each seed."""
+    data = random.Random(seed).randbytes(4096)
+    header = {"embed": {"dtype": "F32", "shape": [1024], "data_offsets": [0, 4096]}}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a loopback Hub that has every model of the catalog, a few kilobytes each."""
+    root = tmp_path_factory.mktemp("hub")
+    for seed, model in enumerate(catalog().values()):
+        folder = root / model.repository / model.revision
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(tiny_checkpoint(seed))
+        (folder / "config.json").write_text('{"model_type": "t5"}')
+        (folder / "tokenizer.json").write_text("{}")
+    port_file = root / "port"
+    command = ["-m", "rehearsal.hub.server", "--root", str(root), "--port-file", str(port_file)]
+    server = subprocess.Popen([sys.executable, *command], cwd=CHECKOUT)
+    try:
+        deadline = time.monotonic() + 60
+        while not port_file.exists():
+            assert server.poll() is None, "the Hub ended"
+            assert time.monotonic() < deadline, "the Hub does not start"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port_file.read_text().strip()}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeLab]:
+    """Make stacks; whatever they started is stopped, and nothing may be left running."""
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    monkeypatch.setenv("LLMSTACK_RUNNER", "process")
+    labs: list[Lab] = []
+
+    def make(config: str = BASE, *, services: bool = False) -> Lab:
+        lab = Lab(make_project(tmp_path / f"p{len(labs)}", config), services=services)
+        labs.append(lab)
+        return lab
+
+    yield make
+    for lab in labs:
+        lab.rehearsal.down()
+        running = [left for left in lab.rehearsal.leftovers() if left.startswith("process")]
+        assert running == []
