@@ -1,0 +1,149 @@
+"""The Hub that staging jobs read: the real one, or one on loopback with small models made on the spot."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+
+from rehearsal.driver_errors import RehearsalError
+from rehearsal.driver_processes import kill
+from rehearsal.runner.process import same_process
+from rehearsal.runner.types import tail
+from rehearsal.world import World
+from stacks.plan.catalog import catalog
+
+REAL = "https://huggingface.co"
+SETTING = "hub_endpoint"
+"""The world's setting that workloads get as HF_ENDPOINT; empty for the real Hub."""
+PROBE_SECONDS = 3.0
+_PROBE = "/api/models/gpt2"
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_MADE = {"t5-gated": "t5", "gpt2": "gpt2"}
+_CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def choose(root: Path, folder: Path, real: bool | None) -> str:
+    """Make a Hub ready and note its address in the world.
+
+    Args:
+        root: the checkout.
+        folder: the rehearsal's folder.
+        real: whether to use the real Hub; None: if it answers.
+
+    Raises:
+        RehearsalError: the loopback Hub's models cannot be made, or it does not start.
+    """
+    given = os.environ.get("HF_ENDPOINT")
+    world = World(folder)
+    try:
+        if given:
+            world.set_setting(SETTING, given)
+            return given
+        if real or (real is None and answers()):
+            world.set_setting(SETTING, "")
+            stop(folder)
+            return REAL
+        endpoint = _loopback(root, folder)
+        world.set_setting(SETTING, endpoint)
+        return endpoint
+    finally:
+        world.close()
+
+
+def answers() -> bool:
+    """Whether the real Hub does; a page of some other gateway in between does not count."""
+    try:
+        response = httpx.get(f"{REAL}{_PROBE}", timeout=PROBE_SECONDS, follow_redirects=True)
+        return response.is_success and "sha" in response.json()
+    except (httpx.HTTPError, ValueError):
+        return False
+
+
+def stop(folder: Path) -> None:
+    """Stop the rehearsal's loopback Hub if it runs."""
+    found = _running(folder)
+    if found is not None:
+        kill(found[0])
+    (folder / "hub.json").unlink(missing_ok=True)
+
+
+def _loopback(root: Path, folder: Path) -> str:
+    models = root / ".rehearsal" / "hub"
+    models.mkdir(parents=True, exist_ok=True)
+    _make_models(root, models)
+    found = _running(folder)
+    port = found[1] if found is not None else _start(folder, models)
+    return f"http://127.0.0.1:{port}"
+
+
+def _make_models(root: Path, models: Path) -> None:
+    """Make the catalog's models that are missing, with the serving image's own libraries."""
+    python = root / "images" / "serve" / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise RehearsalError(f"{python} is missing: run `make images` to install what the images run with")
+    wanted = models / "catalog.json"
+    with (models / "lock").open("a") as lock:
+        # Two rehearsals share the models.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted.write_text(json.dumps(_entries()))
+        done = subprocess.run(
+            [str(python), "-m", "rehearsal.hub.make_models", "--root", str(models), "--catalog", str(wanted)],
+            cwd=_CHECKOUT,
+            stdout=sys.stderr,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise RehearsalError(f"the loopback Hub's models cannot be made in {models}: see the message above")
+
+
+def _entries() -> list[dict[str, str]]:
+    """The catalog's models of the architectures that can be made in seconds."""
+    return [
+        {"repository": model.repository, "revision": model.revision, "architecture": _MADE[kind]}
+        for model in catalog().values()
+        if (kind := model.architecture.kind) in _MADE
+    ]
+
+
+def _start(folder: Path, models: Path) -> int:
+    port_file, log = folder / "hub.port", folder / "hub.log"
+    port_file.unlink(missing_ok=True)
+    command = ["-m", "rehearsal.hub.server", "--root", str(models), "--port-file", str(port_file)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=_CHECKOUT,
+            env={**os.environ, "LLMSTACK_REHEARSAL": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while not port_file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RehearsalError(f"the loopback Hub does not start: {' | '.join(tail(log, 3))}")
+        time.sleep(_POLL_SECONDS)
+    port = int(port_file.read_text(encoding="utf-8"))
+    state = {"port": port, "pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+    (folder / "hub.json").write_text(json.dumps(state), encoding="utf-8")
+    return port
+
+
+def _running(folder: Path) -> tuple[psutil.Process, int] | None:
+    """The Hub's process and port."""
+    try:
+        state = json.loads((folder / "hub.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    process = same_process(state["pid"], state["started"])
+    return None if process is None else (process, int(state["port"]))
