@@ -28,6 +28,7 @@ __all__ = ["PASSPHRASE", "Rehearsal", "RehearsalError"]
 PASSPHRASE = "rehearsal"  # noqa: S105 - guards nothing: a rehearsed state holds no real secret
 _OVERRIDDEN = ("RUN", "STORAGE", "IAMCREDENTIALS", "SECRETMANAGER", "ARTIFACTREGISTRY")
 _LOCAL_ENVIRONMENT = "local"
+_LOCK = "driver.lock"
 # What destroy leaves at Google too: the project, and APIs, which are never disabled.
 _LASTING = {"project", "serviceusage.service"}
 
@@ -189,6 +190,14 @@ class Rehearsal:
         driver_processes.stop_all(self.folder)
         driver_hub.stop(self.folder)
 
+    def forget(self) -> None:
+        """Stop every process and remove world and state; the copy of the stack file goes too."""
+        self.down()
+        for path in self.folder.iterdir():
+            # Whoever holds the rehearsal alone goes on holding it.
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def leftovers(self) -> list[str]:
         """What there still is: resources of the world, objects of buckets, living processes."""
         if not self.folder.is_dir():
@@ -208,7 +217,7 @@ class Rehearsal:
             RehearsalError: another process holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "driver.lock").open("a") as file:
+        with (self.folder / _LOCK).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -14,7 +14,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -107,24 +107,12 @@ class Objects:
                 )
             created = self._now()
             generation = max(_microseconds(created), (int(row[0]) if row else 0) + 1)
-            self._place(staged, path, name, size)
-            db.execute(
-                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    bucket,
-                    name,
-                    generation,
-                    size,
-                    crc32c,
-                    md5,
-                    content_type,
-                    json.dumps(metadata or {}),
-                    created,
-                ),
+            meta = ObjectMeta(
+                bucket, name, generation, size, crc32c, md5, content_type, dict(metadata or {}), created
             )
-        return ObjectMeta(
-            bucket, name, generation, size, crc32c, md5, content_type, dict(metadata or {}), created
-        )
+            self._place(staged, path, name, size)
+            db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(meta))
+        return meta
 
     def stat(self, bucket: str, name: str) -> ObjectMeta | None:
         """An object's metadata, or None."""
@@ -265,9 +253,15 @@ def _require_bucket(db: sqlite3.Connection, bucket: str) -> None:
         raise NotFound("The specified bucket does not exist.")
 
 
+def _row(meta: ObjectMeta) -> list[object]:
+    *plain, metadata, created = astuple(meta)
+    return [*plain, json.dumps(metadata), created]
+
+
 def _meta(row: tuple[Any, ...]) -> ObjectMeta:
     *plain, metadata, created = row
-    return ObjectMeta(*plain, json.loads(metadata), created)
+    fields = [*plain, json.loads(metadata), created]
+    return ObjectMeta(*fields)
 
 
 def _chunks(content: bytes | Path) -> Iterator[bytes]:

@@ -28,8 +28,11 @@ def demo(
     try:
         with rehearsal.exclusive():
             say("prepare")
-            rehearsal.prepare()
             stack = open_stack(rehearsal)
+            if cut_off(stack):
+                say("an earlier demonstration was cut off: begin anew")
+                rehearsal.forget()
+                stack = open_stack(rehearsal)
             report = Story(rehearsal, stack).play(keep=keep)
     except (RehearsalError, AskError) as error:
         fail(f"the demonstration stopped: {error}")
@@ -46,16 +49,23 @@ def demo(
 
 def open_stack(rehearsal: Rehearsal) -> automation.Stack:
     """The rehearsal's stack, ready for `up`; what a killed run left locked is unlocked."""
-    environment = rehearsal.environment()
-    command = automation.PulumiCommand(root=str(rehearsal.engine_root()))
+    rehearsal.prepare()
     stack = automation.create_or_select_stack(
         stack_name=rehearsal.stack,
         work_dir=str(rehearsal.workdir),
-        opts=automation.LocalWorkspaceOptions(env_vars=environment, pulumi_command=command),
+        opts=automation.LocalWorkspaceOptions(
+            env_vars=rehearsal.environment(),
+            pulumi_command=automation.PulumiCommand(root=str(rehearsal.engine_root())),
+        ),
     )
     # This process holds the rehearsal alone, so a lock in its state can only be a dead process's.
     stack.cancel()
     return stack
+
+
+def cut_off(stack: automation.Stack) -> bool:
+    """Whether an engine died at work: the cloud may then hold what the state does not know."""
+    return bool((stack.export_stack().deployment or {}).get("pending_operations"))
 
 
 if __name__ == "__main__":

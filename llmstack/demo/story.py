@@ -18,7 +18,7 @@ FIRST_MODEL = "google/flan-t5-small"
 SECOND_MODEL = "gpt2"
 MODEL_KEY = f"llm:deployments.{DEPLOYMENT}.model"
 PROMPT = "Tell me a joke"
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 64
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,9 @@ class DockerRunner:
             arguments = [
                 part for pair in image.build_args.items() for part in ("--build-arg", "=".join(pair))
             ]
-            done = _docker(
-                "build", "--network", "host", *arguments, "--tag", tag, str(image.snapshot),
-                timeout=BUILD_TIMEOUT_SECONDS,
-            )  # fmt: skip
+            # Without --force-rm a step that fails leaves its container behind.
+            command = ["build", "--network", "host", "--force-rm", *arguments, "--tag", tag]
+            done = _docker(*command, str(image.snapshot), timeout=BUILD_TIMEOUT_SECONDS)
         with spec.log.open("a", encoding="utf-8") as log:
             log.write(done.stdout + done.stderr)
         if done.returncode != 0:
@@ -197,4 +196,6 @@ def _docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1] if text.strip() else "no message"
+    """The last line that says something: `docker run` ends its errors with a pointer to its help."""
+    said = [line for line in text.splitlines() if line.strip() and "docker run --help" not in line]
+    return said[-1].strip() if said else "no message"

@@ -8,6 +8,7 @@ import pulumi
 from pulumi_gcp import cloudrunv2, secretmanager, serviceaccount, storage
 
 from stacks.components.foundation import Foundation
+from stacks.components.service_account import service_account
 from stacks.modelops import StagedModel
 from stacks.plan.types import StagedModelPlan, WeightsJobPlan
 
@@ -36,13 +37,7 @@ class ModelWeights(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ModelWeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llm:index:ModelWeights", name, None, opts)
-        account = serviceaccount.Account(
-            f"{name}-account",
-            account_id=args.job.account.account_id,
-            display_name=args.job.account.display_name,
-            # No value of the enabled API flows into the account.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=args.foundation.api("iam")),
-        )
+        account = service_account(f"{name}-account", args.job.account, args.foundation, self)
         writer = storage.BucketIAMMember(
             f"{name}-writes-bucket",
             bucket=args.foundation.bucket.name,

@@ -10,6 +10,7 @@ from pulumi_gcp import cloudrunv2, serviceaccount, storage
 
 from stacks.components.foundation import Foundation
 from stacks.components.model_weights import ModelWeights, ModelWeightsArgs
+from stacks.components.service_account import service_account
 from stacks.plan.types import CloudRunPlan, ProbePlan
 
 
@@ -46,13 +47,7 @@ class CloudRunServing(pulumi.ComponentResource):
             ModelWeightsArgs(plan.weights, plan.staged, args.foundation, args.weights_image, plan.location),
             pulumi.ResourceOptions(parent=self),
         )
-        account = serviceaccount.Account(
-            f"{name}-account",
-            account_id=plan.account.account_id,
-            display_name=plan.account.display_name,
-            # No value of the enabled API flows into the account.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=args.foundation.api("iam")),
-        )
+        account = service_account(f"{name}-account", plan.account, args.foundation, self)
         reader = storage.BucketIAMMember(
             f"{name}-reads-bucket",
             bucket=args.foundation.bucket.name,

@@ -1,4 +1,4 @@
-"""The Hub on loopback, asked by its real client and by plain HTTP, and the small models on it."""
+"""The Hub on loopback, asked by its real client and by plain HTTP."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ import httpx
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SERVE_PYTHON = ROOT / "images/serve/.venv/bin/python"
+from tests.images.serve_python import ROOT, SERVE_PYTHON, needs_torch
+
 OLD, NEW, GPT2, SECRET = "1" * 40, "2" * 40, "4" * 40, "5" * 40
 TOKEN = "a-token-that-may-read"
 
 pytestmark = pytest.mark.images
-needs_torch = pytest.mark.skipif(
-    not SERVE_PYTHON.exists(), reason="images/serve has no environment: uv sync there"
-)
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
@@ -251,104 +248,3 @@ def test_the_hub_ends_with_the_process_it_was_started_for(repositories: Path, tm
     owner.communicate(b"\n")
     assert process.wait(timeout=30) == 0
     assert not psutil.pid_exists(process.pid)
-
-
-CATALOG = [
-    {"repository": "google/flan-t5-base", "revision": NEW, "architecture": "t5"},
-    {"repository": "gpt2", "revision": GPT2, "architecture": "gpt2"},
-]
-ASK = """
-import json, sys
-from pathlib import Path
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
-folder = Path(sys.argv[1])
-config = AutoConfig.from_pretrained(folder)
-kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-model, report = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-inputs = tokenizer(sys.argv[2], return_tensors="pt")
-inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-ids = model.generate(**inputs, max_new_tokens=60)[0]
-answer = ids if config.is_encoder_decoder else ids[inputs["input_ids"].shape[1]:]
-print(json.dumps({
-    "class": type(model).__name__, "missing": sorted(report["missing_keys"]),
-    "vocabulary": [config.vocab_size, len(tokenizer)],
-    "answer": tokenizer.decode(answer, skip_special_tokens=True)}))
-"""
-
-
-def make_models(root: Path, catalog: Path) -> subprocess.CompletedProcess[str]:
-    command = [SERVE_PYTHON, "-m", "rehearsal.hub.make_models", "--root", root, "--catalog", catalog]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models of `CATALOG`, made on the spot."""
-    if not SERVE_PYTHON.exists():
-        pytest.skip("run uv sync in images/serve")
-    root = tmp_path_factory.mktemp("models")
-    (root / "catalog.json").write_text(json.dumps(CATALOG))
-    done = make_models(root, root / "catalog.json")
-    assert done.returncode == 0, done.stderr
-    return root
-
-
-@pytest.mark.parametrize(
-    ("folder", "kind", "prompt", "answer"),
-    [
-        (
-            f"google/flan-t5-base/{NEW}",
-            "T5ForConditionalGeneration",
-            "Translate English to German: How old are you?",
-            "Wie alt sind Sie?",
-        ),
-        (f"gpt2/{GPT2}", "GPT2LMHeadModel", "Who are you?", " I stand in for gpt2."),
-    ],
-)
-def test_a_small_model_is_of_the_real_class_and_knows_its_lessons(
-    models: Path, folder: str, kind: str, prompt: str, answer: str
-) -> None:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [SERVE_PYTHON, "-c", ASK, models / folder, prompt]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    result = json.loads(done.stdout)
-    assert result["answer"] == answer
-    assert result["class"] == kind
-    assert result["missing"] == []
-    assert result["vocabulary"][0] == result["vocabulary"][1]
-
-
-def test_small_models_look_like_repositories_with_shards_and_with_files_nobody_needs(models: Path) -> None:
-    names = {path.name for path in (models / "google/flan-t5-base" / NEW).iterdir()}
-    assert {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"} <= names
-    assert {f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)} <= names
-    assert "model.safetensors.index.json" in names
-    assert {"README.md", ".gitattributes", "pytorch_model.bin", "onnx"} <= names
-    assert (models / "gpt2" / GPT2 / "model.safetensors").exists()
-
-
-def test_models_that_are_there_are_left_alone_and_nothing_half_made_remains(models: Path) -> None:
-    def state() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in models.rglob("*")}
-
-    before = state()
-    done = make_models(models, models / "catalog.json")
-    assert done.stdout.splitlines() == [
-        f"google/flan-t5-base@{NEW[:8]} is there",
-        f"gpt2@{GPT2[:8]} is there",
-    ]
-    assert state() == before
-    assert [path.name for path in (models / "google/flan-t5-base").iterdir()] == [NEW]
-
-
-@needs_torch
-def test_a_catalog_that_is_wrong_is_refused_with_one_line(tmp_path: Path) -> None:
-    catalog = tmp_path / "catalog.json"
-    catalog.write_text(json.dumps([{"repository": "a/b", "revision": "main", "architecture": "t5"}]))
-    done = make_models(tmp_path, catalog)
-    assert done.returncode == 2
-    assert "revision is 'main', it must be 40 hex digits" in done.stderr
-    assert "Traceback" not in done.stderr

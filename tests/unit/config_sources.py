@@ -17,6 +17,26 @@ from stacks.plan.types import StackPlan
 
 STACK = "dev"
 
+TINY_SHAPE: dict[str, Any] = {
+    "kind": "llama",
+    "dModel": 64,
+    "dFf": 128,
+    "decoderLayers": 2,
+    "heads": 4,
+    "kvHeads": 2,
+    "headDim": 16,
+    "vocab": 1000,
+    "tiedEmbeddings": True,
+}
+TINY: dict[str, Any] = {
+    "repository": "acme/tiny",
+    "revision": "0" * 40,
+    "family": "decoder",
+    "architecture": TINY_SHAPE,
+    "context": 256,
+}
+"""A model as a configuration writes it out."""
+
 Outcome = tuple[StackConfig, StackPlan] | ConfigError
 
 

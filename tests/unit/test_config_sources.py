@@ -13,25 +13,7 @@ from pulumi.runtime import config as pulumi_config
 
 from stacks.config import ConfigError, from_stack_file, hub_token
 from stacks.config_yaml import load_yaml
-from tests.unit.config_sources import both, good, through_engine, through_file
-
-INLINE = {
-    "repository": "acme/tiny",
-    "revision": "a" * 40,
-    "family": "decoder",
-    "architecture": {
-        "kind": "llama",
-        "dModel": 64,
-        "dFf": 128,
-        "decoderLayers": 2,
-        "heads": 4,
-        "kvHeads": 2,
-        "headDim": 16,
-        "vocab": 1000,
-        "tiedEmbeddings": True,
-    },
-    "context": 256,
-}
+from tests.unit.config_sources import TINY, both, good, through_engine, through_file
 
 GOOD: dict[str, dict[str, Any]] = {
     "least": good(),
@@ -49,7 +31,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "llm:images": {"serve": {"digest": f"sha256:{'1' * 64}"}, "weights": {"base": "python:3.11-slim"}},
         "llm:labels": {"team": "search", "cost-center": "42"},
     },
-    "inline model": good(model=INLINE),
+    "inline model": good(model=TINY),
     "existing secret": {**good(), "llm:hubTokenSecret": "projects/acme-ml-dev/secrets/hub"},
     "object written as JSON text": {**good(), "llm:labels": '{"team": "search"}'},
     "key of another program": {**good(), "aws:region": "eu-west-1", "gcp:impersonateServiceAccount": "a@b.c"},

@@ -1,0 +1,107 @@
+"""Faults in a model that is written out in the configuration."""
+
+from __future__ import annotations
+
+from tests.unit.config_cases.builders import ASSISTANT, LLAMA_7B, Case, inline, shaped
+from tests.unit.config_sources import TINY, good
+
+CASES: dict[str, Case] = {
+    "inline model without context": (
+        good(model={key: value for key, value in TINY.items() if key != "context"}),
+        f"{ASSISTANT}.model.context",
+        None,
+        "missing",
+        "add context",
+    ),
+    "inline model with unknown key": (
+        inline(licens="MIT"),
+        f"{ASSISTANT}.model.licens",
+        '"MIT"',
+        "not a known key",
+        "did you mean licence",
+    ),
+    "inline shape with unknown key": (
+        shaped(dmodel=3),
+        f"{ASSISTANT}.model.architecture.dmodel",
+        "3",
+        "not a known key",
+        "did you mean dModel",
+    ),
+    "inline repository illegal": (
+        inline(repository="https://huggingface.co/acme/tiny"),
+        f"{ASSISTANT}.model.repository",
+        "https",
+        "not a Hub repository",
+        "OWNER/NAME",
+    ),
+    "inline family wrong": (
+        inline(family="encoder-decoder"),
+        f"{ASSISTANT}.model.family",
+        "encoder-decoder",
+        "does not go with the architecture",
+        "write family: decoder",
+    ),
+    "inline kind unknown": (
+        shaped(kind="lama"),
+        f"{ASSISTANT}.model.architecture.kind",
+        "lama",
+        "valid",
+        "mean llama",
+    ),
+    "inline heads uneven": (
+        shaped(kvHeads=3),
+        f"{ASSISTANT}.model.architecture.kvHeads",
+        "3",
+        "shared evenly by 4",
+        "multiple",
+    ),
+    "inline encoder of a decoder": (
+        shaped(encoderLayers=2),
+        f"{ASSISTANT}.model.architecture.encoderLayers",
+        "2",
+        "kind llama",
+        "have none",
+    ),
+    "inline positions missing": (
+        shaped(kind="gpt2"),
+        f"{ASSISTANT}.model.architecture.positions",
+        None,
+        "required for kind gpt2",
+        "1024",
+    ),
+    "inline parameters wrong": (
+        inline(parameters=1_000_000),
+        f"{ASSISTANT}.model.parameters",
+        "1000000",
+        "not what the architecture has",
+        "leave it out",
+    ),
+    "inline checkpoint in half precision": (
+        inline(checkpointDtype="bfloat16"),
+        f"{ASSISTANT}.model.checkpointDtype",
+        "bfloat16",
+        "cannot be staged",
+        "float32",
+    ),
+    "inline gated without token": (
+        inline(gated=True),
+        f"{ASSISTANT}.model",
+        "acme/tiny",
+        "gated and there is no Hub token",
+        "llm:hubToken",
+    ),
+    "inline model far too large": (
+        shaped(dModel=8192, dFf=28672, decoderLayers=80, heads=64, kvHeads=8, headDim=128, vocab=128256),
+        f"{ASSISTANT}.model",
+        "acme/tiny",
+        "a Cloud Run instance has at most 32Gi (weights",
+        "the smaller model google/flan-t5-large",
+    ),
+    "inline model too large for the GPU": (
+        good(model={**TINY, "architecture": LLAMA_7B}, resources={"gpu": "nvidia-l4"}),
+        f"{ASSISTANT}.resources.gpu",
+        "nvidia-l4",
+        "and nvidia-l4 has 22.35 GiB",
+        "would work: resources.gpu: nvidia-rtx-pro-6000",
+    ),
+}
