@@ -13,6 +13,8 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +55,19 @@ class Build:
 
 def files(context: Path, dockerfile: Path) -> Iterator[Path]:
     """The files and links of a context, sorted, without what .dockerignore leaves out."""
-    ignored = _ignored(context, dockerfile)
-    keeps_some = any(pattern.include is False for pattern in ignored.patterns)
+    ignored, exceptions = _ignored(context, dockerfile)
     for folder, folders, names in os.walk(context):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
         folders[:] = sorted(
             name
             for name in folders
-            if name not in links and (keeps_some or not _matches(ignored, context, here / name))
+            if name not in links and _worth_a_look(ignored, exceptions, (here / name).relative_to(context))
         )
         for name in sorted([*names, *links]):
             path = here / name
             regular = path.is_symlink() or stat.S_ISREG(path.lstat().st_mode)
-            if regular and not _matches(ignored, context, path):
+            if regular and not _left_out(ignored, path.relative_to(context)):
                 yield path
 
 
@@ -95,12 +96,42 @@ def snapshot(build: Build, target: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _ignored(context: Path, dockerfile: Path) -> pathspec.GitIgnoreSpec | pathspec.PathSpec[Any]:
-    """The patterns in force: those beside the Dockerfile, else those of the context."""
+def _ignored(context: Path, dockerfile: Path) -> tuple[pathspec.PathSpec[Any], list[str]]:
+    """The patterns in force, those beside the Dockerfile or else those of the context; and the exceptions."""
     for path in (dockerfile.with_name(dockerfile.name + ".dockerignore"), context / ".dockerignore"):
         if path.is_file():
-            return pathspec.PathSpec.from_lines("gitignore", map(_anchored, path.read_text().splitlines()))
-    return pathspec.PathSpec([])
+            lines = [_anchored(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            exceptions = [line.removeprefix("!/") for line in lines if line.startswith("!")]
+            return pathspec.PathSpec.from_lines("gitignore", lines), exceptions
+    return pathspec.PathSpec([]), []
+
+
+def _left_out(ignored: pathspec.PathSpec[Any], path: Path) -> bool:
+    """Docker's rule: the last pattern decides that matches the path or a folder above it."""
+    names = [each.as_posix() for each in (path, *path.parents[:-1])]
+    decisions = [
+        bool(pattern.include)
+        for pattern in ignored.patterns
+        if pattern.include is not None and any(pattern.match_file(name) for name in names)
+    ]
+    return bool(decisions) and decisions[-1]
+
+
+def _worth_a_look(ignored: pathspec.PathSpec[Any], exceptions: list[str], folder: Path) -> bool:
+    """Whether a folder can hold files of the context: it is not left out, or an exception reaches into it.
+
+    Without this every file of an environment beside the sources would be matched, one by one.
+    """
+    return not _left_out(ignored, folder) or any(_reaches(each, folder) for each in exceptions)
+
+
+def _reaches(exception: str, folder: Path) -> bool:
+    for pattern, part in zip_longest(exception.split("/"), folder.parts):
+        if part is None or pattern == "**":
+            return True
+        if pattern is None or not fnmatchcase(part, pattern):
+            return False
+    return True
 
 
 def _anchored(line: str) -> str:
@@ -110,10 +141,6 @@ def _anchored(line: str) -> str:
         return ""
     sign, text = ("!", text[1:]) if text.startswith("!") else ("", text)
     return f"{sign}/{text.lstrip('/').rstrip('/')}"
-
-
-def _matches(ignored: Any, context: Path, path: Path) -> bool:
-    return bool(ignored.match_file(path.relative_to(context).as_posix()))
 
 
 def _content(path: Path) -> bytes:
