@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -13,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stacks.plan.catalog import catalog
+from tests.engine.checkpoints import fill_hub
 from tests.engine.lab import CHECKOUT, Lab, make_project
+from tests.engine.troubled_hub import TroubledHub
 
 BASE = """
   gcp:project: llm-test
@@ -39,24 +38,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="no engine: run make setup"))
 
 
-def tiny_checkpoint(seed: int) -> bytes:
-    """A real safetensors file of one small tensor, different for each seed."""
-    data = random.Random(seed).randbytes(4096)
-    header = {"embed": {"dtype": "F32", "shape": [1024], "data_offsets": [0, 4096]}}
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data
-
-
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a loopback Hub that has every model of the catalog, a few kilobytes each."""
     root = tmp_path_factory.mktemp("hub")
-    for seed, model in enumerate(catalog().values()):
-        folder = root / model.repository / model.revision
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(tiny_checkpoint(seed))
-        (folder / "config.json").write_text('{"model_type": "t5"}')
-        (folder / "tokenizer.json").write_text("{}")
+    fill_hub(root)
     port_file = root / "port"
     command = ["-m", "rehearsal.hub.server", "--root", str(root), "--port-file", str(port_file)]
     server = subprocess.Popen([sys.executable, *command], cwd=CHECKOUT)
@@ -89,3 +75,18 @@ def make_lab(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> Itera
         lab.rehearsal.down()
         running = [left for left in lab.rehearsal.leftovers() if left.startswith("process")]
         assert running == []
+
+
+@pytest.fixture
+def troubled(tmp_path: Path) -> Iterator[TroubledHub]:
+    """A Hub that can be made slow or wrong."""
+    hub = TroubledHub(tmp_path / "troubled-hub")
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def lab(troubled: TroubledHub, make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A stack whose jobs read the troubled Hub."""
+    monkeypatch.setenv("HF_ENDPOINT", troubled.address)
+    return make_lab()

@@ -66,15 +66,16 @@ class Lab:
     Args:
         root: a folder made by `make_project`.
         services: start the services' containers; without it they only get an address. Jobs always run.
+        runner: how the services run, `process` or `docker`. Jobs run as the caller's LLMSTACK_RUNNER says.
     """
 
-    def __init__(self, root: Path, *, services: bool = False) -> None:
+    def __init__(self, root: Path, *, services: bool = False, runner: str = "process") -> None:
         self.root = root
         self.rehearsal = Rehearsal(root, STACK)
         self.rehearsal.prepare()
         self.rehearsal.hub()
-        runner = "process" if services else "none"
-        self.variables = {**self.rehearsal.environment(), "LLMSTACK_RUNNER": runner}
+        chosen = runner if services else "none"
+        self.variables = {**self.rehearsal.environment(), "LLMSTACK_RUNNER": chosen}
         self.stack = automation.create_or_select_stack(
             stack_name=STACK,
             work_dir=str(self.rehearsal.workdir),
@@ -112,11 +113,13 @@ class Lab:
         """The exported state, as the backend keeps it (secrets encrypted)."""
         return self.pulumi("stack", "export", "--stack", STACK).stdout
 
-    def pulumi(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def pulumi(
+        self, *arguments: str, check: bool = True, folder: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the engine's own command by hand."""
         return subprocess.run(
             ["pulumi", *arguments, "--non-interactive"],
-            cwd=self.rehearsal.workdir,
+            cwd=folder or self.rehearsal.workdir,
             env={**os.environ, **self.variables},
             capture_output=True,
             text=True,

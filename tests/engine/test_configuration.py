@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import BASE, MakeLab
-from tests.engine.lab import CHECKOUT, STACK, Lab
+from tests.engine.lab import CHECKOUT, STACK, Lab, make_project, read_json
 
 BAD = {
     "an unknown topology and an unknown model": BASE.replace("cloud-run", "cloud-rum").replace(
@@ -49,12 +50,12 @@ def llmstack(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Lab:
-    from tests.engine.lab import make_project
-
+def lab(tmp_path_factory: pytest.TempPathFactory, hub: str) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_ENDPOINT", hub)
-        return Lab(make_project(tmp_path_factory.mktemp("config") / "p", BASE))
+        lab = Lab(make_project(tmp_path_factory.mktemp("config") / "p", BASE))
+    yield lab
+    lab.rehearsal.down()
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -116,8 +117,6 @@ def test_a_wrong_word_is_answered_with_what_would_be_right(
 
 @pytest.mark.parametrize("arguments", [("models",), ("fit", "gpt2"), ("plan", STACK)])
 def test_every_answer_is_there_as_json(lab: Lab, arguments: tuple[str, ...]) -> None:
-    from tests.engine.lab import read_json
-
     lab.config(BASE)
     done = llmstack(lab.root, *arguments, "--json")
     assert done.returncode == 0, done.stderr
