@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +47,7 @@ class AutoRunner:
         """See `Runner.start`."""
         try:
             self._docker.build(spec)
-        except (StartError, subprocess.TimeoutExpired) as error:
+        except StartError as error:
             _LOG.warning("%s runs as a process: %s", spec.image.name, error)
             return self._process.start(spec)
         return self._docker.start(spec)

@@ -37,7 +37,8 @@ def docker_ok(*arguments: str, seconds: float = 120) -> str:
 def build(name: str, base: str) -> str:
     """Builds images/NAME on a base image and gives its tag; tells each step, as one may take minutes."""
     tag = f"llmstack/{name}:docker-tier"
-    command = ["docker", "build", "--network", "host", "--build-arg", f"BASE={base}", "--tag", tag, "."]
+    command = ["docker", "build", "--network", "host", "--force-rm", "--build-arg", f"BASE={base}"]
+    command += ["--tag", tag, "."]
     earlier = docker("images", "--quiet", "--no-trunc", tag).stdout.strip()
     started, said = time.monotonic(), list[str]()
     with subprocess.Popen(
@@ -50,10 +51,16 @@ def build(name: str, base: str) -> str:
                 print(f"{time.monotonic() - started:5.0f} s  {name}: {line.strip()[:100]}", flush=True)
     assert process.returncode == 0, f"images/{name} cannot be built:\n{''.join(said[-30:])}"
     if earlier not in ("", docker_ok("images", "--quiet", "--no-trunc", tag)):
-        # Without its tag it would stay for ever, at 6 GB for each change of the serving code.
+        # Without its tag it would stay for ever, at 6 GB for each change of the dependencies.
         docker("rmi", earlier)
     print(f"{time.monotonic() - started:5.0f} s  {name}: built", flush=True)
     return tag
+
+
+def layers(tag: str) -> list[str]:
+    """The digests of an image's layers, the base image's first."""
+    found: list[str] = json.loads(docker_ok("image", "inspect", "--format", "{{json .RootFS.Layers}}", tag))
+    return found
 
 
 @dataclass
@@ -75,7 +82,7 @@ class Container:
 
     def stop(self, grace: int = 10) -> int:
         """Stops it as a platform does, SIGTERM and after the grace SIGKILL; gives the exit status."""
-        docker_ok("stop", "--time", str(grace), self.identity)
+        docker_ok("stop", "-t", str(grace), self.identity)
         return self.wait()
 
     def wait(self) -> int:
