@@ -17,8 +17,16 @@ from rehearsal.runner.process import WORKLOAD_VARIABLE, same_process
 STOP_SECONDS = 30.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-# Processes of ours that are no workload, by what their command lines hold. The last is the engine's own: when
-_OURS = ("rehearsal.cloud", "rehearsal.hub.server", "rehearsal.standins", "pulumi-resource-")
+# Processes of ours that are no workload, by what their command lines hold. The last is the engine's own: its
+# language host notices only minutes later that the engine was killed.
+_OURS = (
+    "rehearsal.cloud",
+    "rehearsal.hub.server",
+    "rehearsal.standins",
+    "providers.modelops",
+    "pulumi-resource-",
+    "pulumi-language-",
+)
 _LOG = logging.getLogger(__name__)
 
 

@@ -95,7 +95,9 @@ class Google:
             except HttpError as error:
                 raise _explained(what, role, error) from error
             except _OFFLINE as error:
-                raise TemporaryError(f"{what}: cannot reach Google: {one_line(error)}") from error
+                raise TemporaryError(
+                    f"{what}: cannot reach Google ({one_line(error)}); run the command again once it answers"
+                ) from error
             except auth_errors.GoogleAuthError as error:
                 raise _no_credentials(error) from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.background import end_engines
 from tests.engine.checkpoints import fill_hub
 from tests.engine.lab import CHECKOUT, Lab, make_project
 from tests.engine.troubled_hub import TroubledHub
@@ -72,6 +73,7 @@ def make_lab(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     yield make
     for lab in labs:
+        end_engines(lab)
         lab.rehearsal.down()
         running = [left for left in lab.rehearsal.leftovers() if left.startswith("process")]
         assert running == []

@@ -110,9 +110,9 @@ def test_what_is_removed_is_gone_and_removing_it_again_is_no_error(world: World,
 @pytest.mark.parametrize(
     "token", [t for t in ALL if t not in (*_RENAMING, VERSION) and "projects/service" not in t]
 )
-def test_a_name_that_exists_is_refused_with_the_command_that_imports_it(world: World, token: str) -> None:
+def test_a_name_that_exists_is_refused_with_the_commands_that_import_it(world: World, token: str) -> None:
     Resource(world, token).up(ACCEPTED[token])
-    with pytest.raises(ProviderError, match=rf"Error 409: .*pulumi import {token} r \S+"):
+    with pytest.raises(ProviderError, match=r"Error 409: .*give r the id \S+ .*pulumi import --file"):
         Resource(world, token).up(ACCEPTED[token])
 
 

@@ -28,7 +28,7 @@ from providers.base.values import UNKNOWN, Properties, mark_secret, strip_secret
 from rehearsal.standins.common import Standin, open_world
 from rehearsal.standins.compare import comparable, differences, filled_paths, like, replace_paths
 from rehearsal.standins.gcp.models import MODELS
-from rehearsal.standins.model import Cloud, Found, Model
+from rehearsal.standins.model import Cloud, Found, Model, RecordModel
 from rehearsal.standins.refusals import refused
 from rehearsal.standins.sdk import ResourceType, resource_type, sdk_version
 from rehearsal.standins.typecheck import check_types
@@ -159,12 +159,8 @@ class GcpStandin(Standin):
             try:
                 return model.create(cloud, inputs)
             except AlreadyExists as error:
-                id = address.partition("/")[2]
-                raise AlreadyExists(
-                    f"{error.message} It is not in this stack's state, and nothing is adopted: choose "
-                    "another name, delete it, or import it with "
-                    f"`pulumi import {model.type_name} {name} {id}`."
-                ) from error
+                remedy = _import_remedy(model, cloud, address, name)
+                raise AlreadyExists(f"{error.message} {remedy}") from error
 
     def _update(self, model: Model, cloud: Cloud, id: str, inputs: Properties) -> None:
         with self.world.call(model.type_name, "update", id):
@@ -216,6 +212,17 @@ class GcpStandin(Standin):
 def not_modelled(token: str) -> str:
     """What is said about a type that the rehearsed cloud does not have."""
     return f"not modelled by the rehearsed cloud: {token} (modelled: {', '.join(sorted(MODELS))})"
+
+
+def _import_remedy(model: Model, cloud: Cloud, address: str, name: str) -> str:
+    """What to do about a resource that exists, though the stack does not know it."""
+    # `pulumi import TYPE NAME ID` would put it beside its component, and the next up would make it again.
+    id = model.id_of(cloud, address) if isinstance(model, RecordModel) else address
+    return (
+        "It is not in this stack's state, and nothing is adopted: choose another name, delete it, or import "
+        f"it: `pulumi preview --import-file import.json`, give {name} the id {id} in that file, "
+        "`pulumi import --file import.json`."
+    )
 
 
 def _model(token: str) -> Model:

@@ -57,7 +57,9 @@ def test_a_busy_google_is_asked_again_a_bounded_number_of_times(provider, google
 def test_an_unreachable_google_is_named_after_all_attempts():
     nowhere = {"STORAGE_EMULATOR_HOST": "127.0.0.1:1"}
     provider = ModelopsProvider(google=Google(threading.Event(), nowhere, AnonymousCredentials()))
-    with pytest.raises(ProviderError, match=r"listing gs://models/.*: cannot reach Google"):
+    with pytest.raises(
+        ProviderError, match=r"listing gs://models/.*: cannot reach Google .*run the command again"
+    ):
         create(provider)
 
 
