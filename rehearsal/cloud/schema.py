@@ -96,9 +96,10 @@ def parameter(name: str, schema: Mapping[str, Any], text: str) -> Any:
     """
     kind = schema.get("type", "string")
     if kind == "boolean":
-        if text not in ("true", "false"):
+        # Google's own command line writes True, as Python does.
+        if text.lower() not in ("true", "false"):
             raise _wrong(name, "true or false", text)
-        return text == "true"
+        return text.lower() == "true"
     if kind == "integer" or schema.get("format") in ("int64", "uint64"):
         if not re.fullmatch(r"-?\d+", text):
             raise _wrong(name, "an integer", text)

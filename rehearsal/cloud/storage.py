@@ -21,7 +21,7 @@ KIND = "storage.bucket"
 _CHUNK = 1 << 20
 _PAGE = 1000
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_NOT_MODELLED = ("matchGlob", "versions", "softDeleted", "filter", "includeFoldersAsPrefixes")
+_NOT_MODELLED = ("matchGlob", "versions", "softDeleted", "filter")
 
 
 def handlers(api: Api) -> dict[str, Handler]:

@@ -189,6 +189,13 @@ def test_a_wrong_request_is_refused_with_what_is_wrong(
     assert says in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("value", "status"), [("True", 200), ("true", 200), ("yes", 400)])
+def test_a_truth_value_is_taken_as_googles_command_line_writes_it(unchanging, monkeypatch, value, status):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(unchanging.folder / "adc.json"))
+    url = f"{unchanging.base_url}/storage/v1/b/{BUCKET}/o?includeFoldersAsPrefixes={value}"
+    assert session().get(url).status_code == status
+
+
 def test_without_credentials_or_with_foreign_ones_nothing_is_told(running):
     url = f"{running.base_url}/storage/v1/b/{BUCKET}/o"
     nobody = httpx.get(url)
