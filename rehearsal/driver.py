@@ -29,6 +29,7 @@ PASSPHRASE = "rehearsal"  # noqa: S105 - guards nothing: a rehearsed state holds
 _OVERRIDDEN = ("RUN", "STORAGE", "IAMCREDENTIALS", "SECRETMANAGER", "ARTIFACTREGISTRY")
 _LOCAL_ENVIRONMENT = "local"
 _LOCK = "driver.lock"
+_PREPARE_LOCK = "prepare.lock"
 # What destroy leaves at Google too: the project, and APIs, which are never disabled.
 _LASTING = {"project", "serviceusage.service"}
 
@@ -69,6 +70,10 @@ class Rehearsal:
         Raises:
             RehearsalError: the stack file cannot be read, or the cloud process does not start.
         """
+        with self._one_at_a_time():
+            self._prepare()
+
+    def _prepare(self) -> None:
         self.stack_file()
         project = driver_stack.project_of(self._source)
         for name in ("state", "buckets", "workloads", "pulumi-home"):
@@ -138,14 +143,15 @@ class Rehearsal:
             RehearsalError: the engine refuses.
         """
         pulumi = str(self.engine_bin() / "pulumi")
-        done = subprocess.run(
-            [pulumi, "stack", "select", "--create", "--non-interactive", self.stack],
-            cwd=self.workdir,
-            env={**os.environ, **self.environment()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with self._one_at_a_time():
+            done = subprocess.run(
+                [pulumi, "stack", "select", "--create", "--non-interactive", self.stack],
+                cwd=self.workdir,
+                env={**os.environ, **self.environment()},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if done.returncode != 0:
             raise RehearsalError(f"pulumi stack select {self.stack}: {(done.stderr or done.stdout).strip()}")
 
@@ -176,7 +182,8 @@ class Rehearsal:
         Raises:
             RehearsalError: the models of the loopback Hub cannot be made.
         """
-        return driver_hub.choose(self.root, self.folder, real)
+        with self._one_at_a_time():
+            return driver_hub.choose(self.root, self.folder, real)
 
     def executions(self) -> int:
         """How many job executions there have been, of jobs that still exist."""
@@ -194,8 +201,8 @@ class Rehearsal:
         """Stop every process and remove world and state; the copy of the stack file goes too."""
         self.down()
         for path in self.folder.iterdir():
-            # Whoever holds the rehearsal alone goes on holding it.
-            if path.name != _LOCK:
+            # Whoever holds a lock goes on holding it.
+            if path.name not in (_LOCK, _PREPARE_LOCK):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def leftovers(self) -> list[str]:
@@ -223,6 +230,14 @@ class Rehearsal:
             except BlockingIOError:
                 message = f"another process works in {self.folder}: wait until it has ended, or end it"
                 raise RehearsalError(message) from None
+            yield
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Wait for others that get this rehearsal ready: two shells may ask for it at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _PREPARE_LOCK).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _port(self, world: World) -> int:

@@ -96,6 +96,20 @@ def test_the_environment_for_working_by_hand_works(make_lab: MakeLab) -> None:
     ]
 
 
+def test_two_shells_may_prepare_one_rehearsal_at_once(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.rehearsal.forget()
+    command = [str(CHECKOUT / ".venv/bin/llmstack"), "env", STACK]
+    shells = [
+        subprocess.Popen(command, cwd=lab.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    answers = [shell.communicate(timeout=120) for shell in shells]
+    assert [shell.returncode for shell in shells] == [0, 0], answers
+    assert answers[0][0] == answers[1][0]
+    assert f"LLMSTACK_REHEARSAL={lab.rehearsal.folder}" in answers[0][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -189,6 +189,7 @@ def test_stopping_the_docker_engine_spares_a_process_that_is_no_dockerd_of_ours(
 def test_clean_refuses_to_forget_a_rehearsal_that_it_cannot_stop(checkout: Path) -> None:
     (checkout / ".venv").unlink()
     (checkout / ".rehearsal/local").mkdir(parents=True)
+    (checkout / ".rehearsal/local/world.db").touch()
     answer = run(checkout, "clean")
     assert answer.returncode == 1
     assert "run make setup" in answer.stderr
