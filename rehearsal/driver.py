@@ -20,6 +20,7 @@ from rehearsal.cloud.client import CloudError, ensure_running
 from rehearsal.cloud.process import PORT_SETTING, PROJECT_SETTING
 from rehearsal.cloud.service_unit import free_port
 from rehearsal.cloud.tokens import write_credentials
+from rehearsal.detached import locked
 from rehearsal.driver_errors import RehearsalError
 from rehearsal.world import World
 
@@ -236,8 +237,7 @@ class Rehearsal:
     def _one_at_a_time(self) -> Iterator[None]:
         """Wait for others that get this rehearsal ready: two shells may ask for it at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _PREPARE_LOCK).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(self.folder / _PREPARE_LOCK):
             yield
 
     def _port(self, world: World) -> int:

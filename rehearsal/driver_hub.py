@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from rehearsal.detached import CHECKOUT, locked, start_detached
 from rehearsal.driver_errors import RehearsalError
 from rehearsal.driver_processes import kill
 from rehearsal.runner.process import same_process
@@ -28,7 +28,6 @@ _PROBE = "/api/models/gpt2"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _MADE = {"t5-gated": "t5", "gpt2": "gpt2"}
-_CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def choose(root: Path, folder: Path, real: bool | None) -> str:
@@ -91,13 +90,12 @@ def _make_models(root: Path, models: Path) -> None:
     if not python.exists():
         raise RehearsalError(f"{python} is missing: run `make images` to install what the images run with")
     wanted = models / "catalog.json"
-    with (models / "lock").open("a") as lock:
-        # Two rehearsals share the models.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two rehearsals share the models.
+    with locked(models / "lock"):
         wanted.write_text(json.dumps(_entries()))
         done = subprocess.run(
             [str(python), "-m", "rehearsal.hub.make_models", "--root", str(models), "--catalog", str(wanted)],
-            cwd=_CHECKOUT,
+            cwd=CHECKOUT,
             stdout=sys.stderr,
             check=False,
         )
@@ -117,17 +115,9 @@ def _entries() -> list[dict[str, str]]:
 def _start(folder: Path, models: Path) -> int:
     port_file, log = folder / "hub.port", folder / "hub.log"
     port_file.unlink(missing_ok=True)
-    command = ["-m", "rehearsal.hub.server", "--root", str(models), "--port-file", str(port_file)]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=_CHECKOUT,
-            env={**os.environ, "LLMSTACK_REHEARSAL": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    process = start_detached(
+        folder, log, "rehearsal.hub.server", "--root", str(models), "--port-file", str(port_file)
+    )
     deadline = time.monotonic() + _START_SECONDS
     while not port_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:

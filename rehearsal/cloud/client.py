@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +14,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from rehearsal.cloud.tokens import local_secret
+from rehearsal.detached import locked, start_detached
 from rehearsal.runner.process import same_process
 from rehearsal.runner.types import tail
 
 START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _LOG_FILE = "cloud.log"
-_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class CloudError(Exception):
@@ -50,12 +46,12 @@ def ensure_running(folder: Path) -> str:
         CloudError: it does not start; the message has the end of its log.
     """
     folder = folder.resolve()
-    with _locked(folder / "cloud.lock"):
+    with locked(folder / "cloud.lock"):
         found = running(folder)
         if found is not None:
             return found
         before = _port(folder)
-        process = _start(folder)
+        process = start_detached(folder, folder / _LOG_FILE, "rehearsal.cloud", "--folder", str(folder))
         deadline = time.monotonic() + START_SECONDS
         while (found := running(folder)) is None:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -139,28 +135,6 @@ class CloudClient:
         if response.is_error:
             raise CloudError(f"the rehearsed cloud refuses {action}: {answer['error']['message']}")
         return answer
-
-
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    """Start it in a session of its own, so that Ctrl-C in a terminal reaches the engine only."""
-    with (folder / _LOG_FILE).open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "rehearsal.cloud", "--folder", str(folder)],
-            cwd=_CHECKOUT,
-            env={**os.environ, "LLMSTACK_REHEARSAL": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time starts the cloud process."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _port(folder: Path) -> int | None:
