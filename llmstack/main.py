@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from llmstack.commands import ask, catalog, doctor, environment, plan
+from llmstack.commands import ask, catalog, doctor, environment, plan, schema
 
 app = typer.Typer(
     name="llmstack",
@@ -20,6 +20,7 @@ app.command("env")(environment.env)
 app.command("down")(environment.down)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
+app.command("schema")(schema.schema)
 
 
 def main() -> None:

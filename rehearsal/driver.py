@@ -181,10 +181,10 @@ class Rehearsal:
             real: whether to use huggingface.co; None: if it answers within three seconds.
 
         Raises:
-            RehearsalError: the models of the loopback Hub cannot be made.
+            RehearsalError: the models of the loopback Hub cannot be made, or the stack file cannot be read.
         """
         with self._one_at_a_time():
-            return driver_hub.choose(self.root, self.folder, real)
+            return driver_hub.choose(self.root, self.folder, real, self.stack_file())
 
     def executions(self) -> int:
         """How many job executions there have been, of jobs that still exist."""

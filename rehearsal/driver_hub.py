@@ -11,14 +11,17 @@ from pathlib import Path
 
 import httpx
 import psutil
+from pydantic import ValidationError
 
 from rehearsal.detached import CHECKOUT, locked, start_detached
 from rehearsal.driver_errors import RehearsalError
 from rehearsal.driver_processes import kill
+from rehearsal.driver_stack import read_config
 from rehearsal.runner.process import same_process
 from rehearsal.runner.types import tail
 from rehearsal.world import World
 from stacks.plan.catalog import catalog
+from stacks.plan.spec import ModelSpec
 
 REAL = "https://huggingface.co"
 SETTING = "hub_endpoint"
@@ -27,16 +30,18 @@ PROBE_SECONDS = 3.0
 _PROBE = "/api/models/gpt2"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.05
-_MADE = {"t5-gated": "t5", "gpt2": "gpt2"}
+EVERYDAY = ("google/flan-t5-small", "google/flan-t5-base", "google/flan-t5-large", "gpt2")
+"""Models of the catalog that the loopback Hub always has; others it has where a stack names them."""
 
 
-def choose(root: Path, folder: Path, real: bool | None) -> str:
+def choose(root: Path, folder: Path, real: bool | None, stack_file: Path) -> str:
     """Make a Hub ready and note its address in the world.
 
     Args:
         root: the checkout.
         folder: the rehearsal's folder.
         real: whether to use the real Hub; None: if it answers.
+        stack_file: names the models that the loopback Hub has to have.
 
     Raises:
         RehearsalError: the loopback Hub's models cannot be made, or it does not start.
@@ -51,7 +56,7 @@ def choose(root: Path, folder: Path, real: bool | None) -> str:
             world.set_setting(SETTING, "")
             stop(folder)
             return REAL
-        endpoint = _loopback(root, folder)
+        endpoint = _loopback(root, folder, stack_file)
         world.set_setting(SETTING, endpoint)
         return endpoint
     finally:
@@ -75,24 +80,24 @@ def stop(folder: Path) -> None:
     (folder / "hub.json").unlink(missing_ok=True)
 
 
-def _loopback(root: Path, folder: Path) -> str:
+def _loopback(root: Path, folder: Path, stack_file: Path) -> str:
     models = root / ".rehearsal" / "hub"
     models.mkdir(parents=True, exist_ok=True)
-    _make_models(root, models)
+    _make_models(root, models, _entries(stack_file))
     found = _running(folder)
     port = found[1] if found is not None else _start(folder, models)
     return f"http://127.0.0.1:{port}"
 
 
-def _make_models(root: Path, models: Path) -> None:
-    """Make the catalog's models that are missing, with the serving image's own libraries."""
+def _make_models(root: Path, models: Path, entries: list[dict[str, object]]) -> None:
+    """Make the models that are missing, with the serving image's own libraries."""
     python = root / "images" / "serve" / ".venv" / "bin" / "python"
     if not python.exists():
         raise RehearsalError(f"{python} is missing: run `make images` to install what the images run with")
     wanted = models / "catalog.json"
     # Two rehearsals share the models.
     with locked(models / "lock"):
-        wanted.write_text(json.dumps(_entries()))
+        wanted.write_text(json.dumps(entries))
         done = subprocess.run(
             [str(python), "-m", "rehearsal.hub.make_models", "--root", str(models), "--catalog", str(wanted)],
             cwd=CHECKOUT,
@@ -103,13 +108,37 @@ def _make_models(root: Path, models: Path) -> None:
         raise RehearsalError(f"the loopback Hub's models cannot be made in {models}: see the message above")
 
 
-def _entries() -> list[dict[str, str]]:
-    """The catalog's models of the architectures that can be made in seconds."""
+def _entries(stack_file: Path) -> list[dict[str, object]]:
+    """The everyday models, and those that a stack's deployments name or describe.
+
+    What is wrong in the stack file is left to those who check it.
+    """
+    wanted = [catalog()[name] for name in EVERYDAY]
+    deployments = read_config(stack_file).get("llm:deployments")
+    for deployment in deployments.values() if isinstance(deployments, dict) else ():
+        model = _model(deployment) if isinstance(deployment, dict) else None
+        if model is not None and model.revision:
+            wanted.append(model)
     return [
-        {"repository": model.repository, "revision": model.revision, "architecture": _MADE[kind]}
-        for model in catalog().values()
-        if (kind := model.architecture.kind) in _MADE
+        {
+            "repository": model.repository,
+            "revision": model.revision,
+            "architecture": model.architecture.kind,
+            "dtype": model.checkpoint_dtype,
+            "gated": model.gated,
+        }
+        for model in wanted
     ]
+
+
+def _model(deployment: dict[str, object]) -> ModelSpec | None:
+    named = deployment.get("model")
+    try:
+        model = catalog().get(named) if isinstance(named, str) else ModelSpec.model_validate(named)
+    except ValidationError:
+        return None
+    revision = deployment.get("revision")
+    return model.model_copy(update={"revision": revision}) if model and isinstance(revision, str) else model
 
 
 def _start(folder: Path, models: Path) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from stacks.config_errors import show, suggest
 from stacks.plan import naming
+from stacks.plan.hardware import is_zone_of, region_of
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.profiles import PROFILES
 
@@ -39,6 +41,30 @@ def check_region(value: str) -> Wrong | None:
     if naming.REGION.fullmatch(value):
         return None
     return "is not a region", suggest(value, known)
+
+
+def zone_check(region: str | None) -> Callable[[str], Wrong | None]:
+    """Makes the check of a zone.
+
+    Args:
+        region: region of the stack; None where it is wrong itself.
+    """
+
+    def check(value: str) -> Wrong | None:
+        try:
+            own = region_of(value)
+        except ValueError:
+            if naming.REGION.fullmatch(value):
+                return "is a region", f"write a zone of it, for instance {value}-a, or leave it out"
+            return "is not a zone", f"write REGION and a letter, for instance {region or 'us-central1'}-a"
+        if region is not None and not is_zone_of(value, region):
+            return (
+                f"is not in gcp:region ({region})",
+                f"write a zone of {region}, for instance {region}-a, or set gcp:region to {own}",
+            )
+        return None
+
+    return check
 
 
 def check_environment(value: str) -> Wrong | None:

@@ -19,6 +19,8 @@ HIDDEN = "(hidden)"
 """Stands where a value must not be shown."""
 
 _SHOWN_CHARACTERS = 60
+_LISTED_OPTIONS = 16
+_NEAR = 0.55
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 
 _EXPECTED = {
@@ -61,7 +63,8 @@ class ConfigError(Exception):
 
     def __init__(self, stack_file: str, problems: Iterable[Problem]) -> None:
         self.stack_file = stack_file
-        self.problems = sorted(set(problems), key=lambda p: (p.path, p.reason, p.remedy))
+        masked = {_masked(problem) for problem in problems}
+        self.problems = sorted(masked, key=lambda p: (p.path, p.reason, p.remedy, p.value or ""))
         super().__init__(stack_file, self.problems)
 
     def __str__(self) -> str:
@@ -76,20 +79,56 @@ class ConfigError(Exception):
 def show(value: object) -> str:
     """Writes a value for a message: short, on one line, with anything like a Hub token masked."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    text = _TOKEN.sub(HIDDEN, text).replace("\n", "\\n")
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[: _SHOWN_CHARACTERS - 1] + "…"
+    text = _short(text)
     return f'"{text}"' if isinstance(value, str) else text
 
 
+def key_path(path: str, *keys: int | str) -> str:
+    """Adds keys to a path, each short and on one line: `a.b[0]`."""
+    for key in keys:
+        path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
+    return path
+
+
 def suggest(word: object, options: Iterable[str]) -> str:
-    """Says which of the valid spellings is nearest, then names them all."""
+    """Says which of the valid spellings is nearest, then names them, or the first of many."""
     known = sorted(options)
-    near = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.55)
-    listed = f"valid here: {', '.join(known)}"
-    if not near:
+    near = nearest(word, known)
+    listed = f"valid here: {', '.join(known[:_LISTED_OPTIONS])}"
+    if len(known) > _LISTED_OPTIONS:
+        listed += f" and {len(known) - _LISTED_OPTIONS} more"
+    if near is None:
         return listed
-    return f"did you mean {near[0]}? ({listed})" if len(known) > 1 else f"did you mean {near[0]}?"
+    return f"did you mean {near}? ({listed})" if len(known) > 1 else f"did you mean {near}?"
+
+
+def nearest(word: object, options: Iterable[str], likeness: float = _NEAR) -> str | None:
+    """Finds the option that is spelt most like a word; None where none is like it.
+
+    Args:
+        word: what was written.
+        options: the valid spellings.
+        likeness: from 0, anything, to 1, equal but for capitals.
+    """
+    by_spelling = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(str(word).lower(), by_spelling, n=1, cutoff=likeness)
+    return by_spelling[near[0]] if near else None
+
+
+def mask(text: str) -> str:
+    """Replaces anything like a Hub token."""
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def _masked(problem: Problem) -> Problem:
+    # A token may have been written as a key, and a remedy may repeat what was written.
+    value = None if problem.value is None else mask(problem.value)
+    return Problem(mask(problem.path), value, mask(problem.reason), mask(problem.remedy))
+
+
+def _short(text: str) -> str:
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in mask(text))
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
 
 def refuse(reason: str, remedy: str, *, key: str | None = None) -> NoReturn:
@@ -111,10 +150,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], path: str) -> li
         model: the model that was validated; gives the valid keys for a misspelt one.
         path: path of the validated value in the stack file.
     """
-    return [_problem(details, model, path) for details in error.errors(include_url=False)]
+    return [problem_of(details, model, path) for details in error.errors(include_url=False)]
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel], path: str) -> Problem:
+def problem_of(details: ErrorDetails, model: type[BaseModel], path: str) -> Problem:
+    """Turns one thing that pydantic found into a problem; arguments as for `problems_of`."""
     keys = [part for part in details["loc"] if part not in ("<name>", "<inline>")]
     reason, remedy = _explain(details, keys, model)
     value = details["input"]
@@ -122,13 +162,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], path: str) -> Proble
     if key is not None:
         keys, value = [*keys, key], value.get(key)
     shown = None if details["type"] == "missing" or value is None else show(value)
-    return Problem(_join(path, keys), shown, reason, remedy)
-
-
-def _join(path: str, keys: Sequence[int | str]) -> str:
-    for key in keys:
-        path += f"[{key}]" if isinstance(key, int) else f".{key}"
-    return path
+    return Problem(key_path(path, *keys), shown, reason, remedy)
 
 
 def _explain(details: ErrorDetails, keys: list[int | str], model: type[BaseModel]) -> tuple[str, str]:
@@ -138,7 +172,7 @@ def _explain(details: ErrorDetails, keys: list[int | str], model: type[BaseModel
     if kind == "missing":
         return "is required and missing", f"add {keys[-1]}"
     if kind == "extra_forbidden":
-        return "is not a known key", suggest(keys[-1], _known_keys(model, keys[:-1]))
+        return "is not a known key", suggest(keys[-1], known_keys(model, keys[:-1]))
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"])
         return "is not a valid value", suggest(details["input"], options)
@@ -160,7 +194,7 @@ def _quoted_hint(value: object, kind: str) -> str:
     return ""
 
 
-def _known_keys(model: type[BaseModel], keys: Sequence[int | str]) -> list[str]:
+def known_keys(model: type[BaseModel], keys: Sequence[int | str]) -> list[str]:
     """Finds the keys that are valid in the mapping at `keys` below `model`."""
     for key in keys:
         fields = {info.alias or name: info for name, info in model.model_fields.items()}

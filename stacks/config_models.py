@@ -7,21 +7,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from stacks.config_errors import refuse
+from stacks.plan.hardware import TOPOLOGIES
 from stacks.plan.quantity import parse_memory
-from stacks.plan.spec import Commit, Count, ModelSpec, Strict
+from stacks.plan.spec import Commit, Count, Dtype, ModelSpec, Strict, shaped
 
 Accelerator = Literal["nvidia-l4", "nvidia-rtx-pro-6000"]
 Ingress = Literal["all", "internal", "internal-and-load-balancer"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_IMAGE = re.compile(
-    r"[a-z0-9][a-z0-9._-]*(?::\d+)?(?:/[a-z0-9][a-z0-9._-]*)*(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
-)
+_IMAGE_NAME = r"[a-z0-9][a-z0-9._-]*(?::[0-9]+)?(?:/[a-z0-9][a-z0-9._-]*)*"
+_IMAGE_TAG = r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_IMAGE = re.compile(f"{_IMAGE_NAME}(?:{_IMAGE_TAG})?(?:@{_DIGEST.pattern})?")
+_PINNED_IMAGE = re.compile(f"{_IMAGE_NAME}(?:{_IMAGE_TAG}(?:@{_DIGEST.pattern})?|@{_DIGEST.pattern})")
 _MEMBER = re.compile(r"(?:user|serviceAccount|group):[^@\s:]+@[^@\s:]+\.[^@\s:]+|domain:[^@\s:]+\.[^@\s:]+")
 _ANYONE = ("allUsers", "allAuthenticatedUsers")
+_MEMORY_SHAPE = r"[1-9][0-9]*(Mi|Gi)"
 
 
 def _memory(value: str) -> str:
@@ -58,6 +69,10 @@ def _model_kind(value: Any) -> str:
     return "<inline>" if isinstance(value, Mapping | ModelSpec) else "<name>"
 
 
+Memory = Annotated[str, AfterValidator(_memory), shaped(_MEMORY_SHAPE)]
+Member = Annotated[str, AfterValidator(_member), shaped(f"{'|'.join(_ANYONE)}|{_MEMBER.pattern}")]
+Digest = Annotated[str, AfterValidator(_digest), shaped(_DIGEST.pattern)]
+Image = Annotated[str, AfterValidator(_image), shaped(_PINNED_IMAGE.pattern)]
 Model = Annotated[
     Annotated[str, Tag("<name>")] | Annotated[ModelSpec, Tag("<inline>")], Discriminator(_model_kind)
 ]
@@ -68,8 +83,11 @@ class Scaling(Strict):
     """How many instances, and how many requests each takes at once."""
 
     min: Annotated[int, Field(ge=0)] | None = None
+    """Instances kept while nobody asks; left out, the environment says how many."""
     max: Count = 3
+    """Most instances at once."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Requests that one instance takes at once; what it cannot answer yet waits in its queue."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -86,37 +104,56 @@ class Resources(Strict):
     """A machine chosen by hand; what is left out is computed."""
 
     cpu: Count | None = None
-    memory: Annotated[str, AfterValidator(_memory)] | None = None
+    """CPUs of an instance."""
+    memory: Memory | None = None
+    """Memory of an instance, in Mi or Gi: 512Mi, 4Gi."""
     gpu: Accelerator | None = None
+    """GPU of an instance; none where it is left out."""
 
 
 class Access(Strict):
     """Who may reach a service; nobody unless named."""
 
     ingress: Ingress = "all"
-    invokers: Annotated[tuple[Annotated[str, AfterValidator(_member)], ...], Field(strict=False)] = ()
+    """Where requests may come from."""
+    invokers: Annotated[tuple[Member, ...], Field(strict=False)] = ()
+    """Who may call the service: user:, group:, serviceAccount: or domain:, or allUsers for a public one."""
 
 
 class Limits(Strict):
     """What one request may ask for, and how many requests wait; what is left out is computed."""
 
     max_input_tokens: Count | None = None
+    """Tokens of the longest prompt."""
     max_new_tokens: Count | None = None
+    """Tokens of the longest answer."""
     queue: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Requests that an instance holds, those it is working on included; more are answered 429."""
 
 
 class CloudRunDeployment(Strict):
     """One deployment on the `cloud-run` topology."""
 
     topology: Literal["cloud-run"]
+    """What it runs on."""
     model: Model
+    """A name of the catalog (`llmstack models`), or a whole description with the fields of an entry."""
     revision: Commit | None = None
     """Commit of the model's repository, where it is not the catalog's."""
+    engine: str | None = None
+    """Software that runs the model; the plan chooses one where it is left out."""
+    dtype: Dtype | None = None
+    """Element type of computing; the plan chooses one where it is left out."""
     scaling: Scaling = Scaling()
+    """How many instances there are, and how many requests each takes at once."""
     resources: Resources = Resources()
+    """The machine of an instance, chosen by hand; what is left out is computed."""
     access: Access = Access()
+    """Who may reach the service; nobody unless named."""
     timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Longest that a request may take, in seconds."""
     limits: Limits = Limits()
+    """What a request may ask for, and how many may wait; what is left out is computed."""
 
 
 Deployment = CloudRunDeployment
@@ -125,15 +162,26 @@ Deployment = CloudRunDeployment
 DEPLOYMENTS: Mapping[str, type[Deployment]] = {"cloud-run": CloudRunDeployment}
 """Model of a deployment by topology."""
 
-PLANNED_TOPOLOGIES = ("dataflow", "gke-tpu", "training", "vertex")
+PLANNED_TOPOLOGIES = tuple(topology for topology in TOPOLOGIES if topology not in DEPLOYMENTS)
 """Topologies that have a name and no builder in this version."""
+
+
+class ModelReference(BaseModel):
+    """What any deployment says of its model, whatever else it holds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    model: Model
+    revision: Commit | None = None
 
 
 class ImageSource(Strict):
     """An image given by digest, or the base image to build it on."""
 
-    digest: Annotated[str, AfterValidator(_digest)] | None = None
-    base: Annotated[str, AfterValidator(_image)] | None = None
+    digest: Digest | None = None
+    """Digest of an image that is in the stack's repository already: sha256: and 64 hex digits."""
+    base: Image | None = None
+    """Image to build on, with a tag or a digest."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -160,9 +208,12 @@ class StackConfig:
     stack_file: str
     project: str
     region: str
+    zone: str | None
     environment: str
     deployments: Mapping[str, Deployment]
     hub_token: bool
     hub_token_secret: str | None
     images: Mapping[str, ImageSource]
     labels: Mapping[str, str]
+    unsized: frozenset[str] = frozenset()
+    """Deployments whose machine cannot be judged, since what decides it is wrong itself."""

@@ -22,6 +22,9 @@ from stacks.config_yaml import load_yaml
 if TYPE_CHECKING:
     import pulumi
 
+_PROJECT = "llm"
+"""Name of the project in Pulumi.yaml: the namespace of a key that is written without one."""
+
 _STACK_FILE = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9_.-]+)\.ya?ml")
 
 
@@ -56,7 +59,7 @@ def read_stack_file(path: Path) -> Raw:
         ConfigError: no file, no YAML, or not the shape of a stack file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         files = [found.name for found in sorted(path.parent.glob("Pulumi.*.yaml"))]
         remedy = suggest(path.name, files) if files else "make one with: pulumi stack init STACK"
@@ -64,10 +67,11 @@ def read_stack_file(path: Path) -> Raw:
     except (OSError, UnicodeDecodeError) as error:
         raise _file_error(path.name, f"cannot be read ({error})", "write it as UTF-8 text") from None
     try:
-        document = load_yaml(text)
+        return _config_of(load_yaml(text), path.name)
     except yaml.YAMLError as error:
         raise _yaml_error(path.name, error) from None
-    return _config_of(document, path.name)
+    except RecursionError:
+        raise _file_error(path.name, "is nested too deeply", "write fewer levels") from None
 
 
 def read_engine() -> tuple[Raw, str]:
@@ -97,17 +101,29 @@ def engine_secret(key: str) -> pulumi.Output[str] | None:
 
 
 def _config_of(document: Any, file: str) -> Raw:
+    """Takes the `config` of a stack file; the engine takes a file without one for an empty configuration."""
     example = "write config: and below it llm:deployments and the other keys"
-    if document is None:
-        raise _file_error(file, "is empty", example)
-    if not isinstance(document, dict):
+    if not isinstance(document, dict | None):
         raise _file_error(file, f"is not a mapping: {show(document)}", example)
-    config = document.get("config")
-    if config is None:
-        raise _file_error(file, "has no config", example)
-    if not isinstance(config, dict):
+    config = (document or {}).get("config")
+    if not isinstance(config, dict | None):
         raise ConfigError(file, [Problem("config", show(config), "is not a mapping", example)])
-    return {str(key): _engine_form(value) for key, value in config.items()}
+    return _namespaced(config or {}, file)
+
+
+def _namespaced(config: Mapping[str, Any], file: str) -> Raw:
+    """Gives each key its namespace, as the engine does (sdk/go/common/workspace/loaders.go).
+
+    Raises:
+        ConfigError: a key stands there with its namespace and without; the engine takes either.
+    """
+    named: dict[str, str | Secret] = {}
+    for key, value in config.items():
+        full = key if ":" in key else f"{_PROJECT}:{key}"
+        if full in named:
+            raise _file_error(file, f"has {show(full)} twice, once without {_PROJECT}:", "remove one of them")
+        named[full] = _engine_form(value)
+    return named
 
 
 def _engine_form(value: Any) -> str | Secret:

@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError
 
+_EXPONENT_FROM = 1e21
+
 
 class _Loader(yaml.SafeLoader):
     # Start from no rules at all: the parent's are those of YAML 1.1.
@@ -21,12 +23,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """Reads one YAML document; numbers without a fraction come back as whole numbers.
+    """Reads the first YAML document; numbers without a fraction come back as whole numbers.
 
     Raises:
         yaml.YAMLError: not YAML, a key written twice, or a key that is not a scalar.
     """
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return next(yaml.load_all(text, Loader=_Loader), None)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -44,21 +46,35 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     }
 
 
+def _untagged(loader: _Loader, node: yaml.Node) -> Any:
+    """Reads a mapping or list whatever its tag says; a scalar with an unknown tag is an error."""
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(loader, node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_undefined(node)
+
+
 def _key(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _float(loader: _Loader, node: yaml.ScalarNode) -> float | int:
     text = str(loader.construct_scalar(node)).replace("_", "").lower()
-    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
-    return int(value) if value.is_integer() else value
+    return _number(float(text.replace(".inf", "inf").replace(".nan", "nan")))
 
 
-def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
+def _number(value: float) -> float | int:
+    # The engine hands objects on as JSON, where Go writes 1e3 as 1000, and from 1e21 on with an exponent.
+    return int(value) if value.is_integer() and abs(value) < _EXPONENT_FROM else value
+
+
+def _int(loader: _Loader, node: yaml.ScalarNode) -> float | int:
     text = str(loader.construct_scalar(node)).replace("_", "").lower()
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
     octal = len(digits) > 1 and digits.isdigit() and digits.startswith("0")
-    return sign * int(digits, 8 if octal else 0)
+    value = sign * int(digits, 8 if octal else 0)
+    return value if -(2**63) <= value < 2**64 else _number(float(value))
 
 
 def _timestamp(loader: _Loader, node: yaml.ScalarNode) -> str:
@@ -83,6 +99,9 @@ _RULES = (
 for _tag, _pattern, _first in _RULES:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+for _tag in ("omap", "pairs", "set"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _untagged)
+_Loader.add_constructor(None, _untagged)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _timestamp)

@@ -182,6 +182,7 @@ for number in range(int(os.environ["BENCH_DEPLOYMENTS"])):
                         {"name": "MAX_NEW_TOKENS", "value": "256"},
                         {"name": "MAX_QUEUE", "value": "8"},
                         {"name": "THREADS", "value": "2"},
+                        {"name": "DTYPE", "value": "float32"},
                     ],
                     "resources": {
                         "limits": {"cpu": "2", "memory": "4Gi"},

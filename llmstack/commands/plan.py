@@ -46,6 +46,7 @@ def _deployment(deployment: CloudRunPlan) -> None:
     probe = deployment.startup_probe
     rows = [
         ("model", f"{deployment.model} at {deployment.staged.revision}"),
+        ("engine", f"{deployment.engine}, computing in {deployment.dtype}"),
         ("weights", f"{deployment.staged.uri}/"),
         ("staging job", f"{deployment.weights.job_name}: {_machine(deployment.weights.sizing)}"),
         ("service", f"{deployment.service_name}: {_machine(deployment.sizing)}"),

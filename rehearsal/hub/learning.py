@@ -1,4 +1,4 @@
-"""Small T5 and GPT-2 models that know a few answers by heart.
+"""Small models of every kind that know a few answers by heart.
 
 torch and transformers are imported where they are used: environments without them import this module too.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rehearsal.hub.configurations import build
 
 ALPHABET = [chr(code) for code in range(32, 127)]
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
@@ -30,15 +32,35 @@ class Size:
     shards: int
 
 
-def write_model(architecture: str, size: Size, seed: int, pairs: list[tuple[str, str]], folder: Path) -> None:
+SHAPES: dict[str, dict[str, Any]] = {
+    "t5": {"tiedEmbeddings": True},
+    "t5-gated": {"tiedEmbeddings": False},
+    "bart": {"tiedEmbeddings": True, "positions": 512},
+    "gpt2": {"tiedEmbeddings": True, "positions": 1024},
+    "gpt-neox": {"tiedEmbeddings": False},
+    "llama": {"tiedEmbeddings": False, "kvHeads": 2},
+    "gemma3": {"tiedEmbeddings": True, "kvHeads": 2, "slidingWindow": 64, "globalEvery": 3},
+    "qwen3": {"tiedEmbeddings": True, "kvHeads": 2},
+}
+"""What distinguishes the kinds of model, as the catalog names them, beside their size."""
+
+ENCODER_DECODERS = ("t5", "t5-gated", "bart")
+
+_HEADS = 4
+
+
+def write_model(
+    kind: str, size: Size, seed: int, pairs: list[tuple[str, str]], folder: Path, dtype: str = "float32"
+) -> None:
     """Trains a model on prompts with their answers and saves it with its tokenizer.
 
     Args:
-        architecture: `t5` or `gpt2`.
+        kind: one of `SHAPES`.
         size: the model's shape.
         seed: the same gives the same model on the same machine.
         pairs: prompts and answers; greedy generation gives exactly these answers.
         folder: receives the files.
+        dtype: element type of the saved weights.
 
     Raises:
         RuntimeError: the answers were not learnt within the steps allowed.
@@ -50,9 +72,10 @@ def write_model(architecture: str, size: Size, seed: int, pairs: list[tuple[str,
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    tokenizer = _t5_tokenizer(pairs) if architecture == "t5" else _gpt2_tokenizer(pairs)
-    model = (_t5 if architecture == "t5" else _gpt2)(size, tokenizer)
-    _train(model, _batch(architecture, tokenizer, pairs))
+    tokenizer = _t5_tokenizer(pairs) if kind in ENCODER_DECODERS else _gpt2_tokenizer(pairs)
+    model = _model(kind, size, tokenizer)
+    _train(model, _batch(tokenizer, pairs, seq2seq=kind in ENCODER_DECODERS))
+    model.to(getattr(torch, dtype))
     bytes_ = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     # A shard holds whole tensors, so the parts are made a little larger than an even share.
     model.save_pretrained(folder, max_shard_size=int(bytes_ / size.shards * 1.1) + 1)
@@ -110,50 +133,33 @@ def _gpt2_tokenizer(pairs: list[tuple[str, str]]) -> Any:
     )
 
 
-def _t5(size: Size, tokenizer: Any) -> Any:
-    """Gated feed-forward layers and a head of its own, as flan-t5 has."""
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=size.width,
-        d_kv=size.width // 4,
-        d_ff=2 * size.width,
-        num_layers=size.layers,
-        num_heads=4,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
-        tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
-    )
-    return T5ForConditionalGeneration(config)
-
-
-def _gpt2(size: Size, tokenizer: Any) -> Any:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_embd=size.width,
-        n_layer=size.layers,
-        n_head=4,
-        n_positions=1024,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        resid_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return GPT2LMHeadModel(config)
+def _model(kind: str, size: Size, tokenizer: Any) -> Any:
+    """A model of the real class, with new weights."""
+    shape = {
+        "kind": kind,
+        "dModel": size.width,
+        "dFf": 2 * size.width,
+        "encoderLayers": size.layers,
+        "decoderLayers": size.layers,
+        "heads": _HEADS,
+        "kvHeads": _HEADS,
+        "headDim": size.width // _HEADS,
+        "vocab": len(tokenizer),
+        **SHAPES[kind],
+    }
+    special = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    if kind in ENCODER_DECODERS:
+        special |= {"bos_token_id": None, "decoder_start_token_id": tokenizer.pad_token_id}
+    else:
+        special |= {"bos_token_id": tokenizer.bos_token_id}
+    return build(shape, **special)
 
 
-def _batch(architecture: str, tokenizer: Any, pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def _batch(tokenizer: Any, pairs: list[tuple[str, str]], *, seq2seq: bool) -> dict[str, Any]:
     """All lessons as one padded batch; only the answers' tokens are learnt."""
     prompts = [tokenizer(prompt)["input_ids"] for prompt, _ in pairs]
     answers = [tokenizer(answer)["input_ids"] for _, answer in pairs]
-    if architecture == "t5":
+    if seq2seq:
         return {
             "input_ids": _padded(prompts, tokenizer.pad_token_id),
             "attention_mask": _padded([[1] * len(ids) for ids in prompts], 0),

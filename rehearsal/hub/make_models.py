@@ -18,12 +18,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.hub.learning import Size, write_model
+from rehearsal.hub.learning import ENCODER_DECODERS, SHAPES, Size, write_model
+from rehearsal.hub.repository import GATE
 
 LESSONS = Path(__file__).with_name("lessons.json")
 REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 REVISION = re.compile(r"[0-9a-f]{40}")
-ARCHITECTURES = ("t5", "gpt2")
+DTYPES = ("float32", "bfloat16", "float16")
 
 SIZES = {"small": Size(128, 3, 1), "base": Size(192, 3, 3), "large": Size(224, 3, 1)}
 """By a word of the repository's name, so that a larger model is larger here too."""
@@ -37,6 +38,8 @@ class Entry:
     repository: str
     revision: str
     architecture: str
+    dtype: str = "float32"
+    gated: bool = False
 
     @property
     def size(self) -> Size:
@@ -57,7 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         "--root", type=Path, required=True, help="folder that receives OWNER/NAME/REVISION/files"
     )
     parser.add_argument(
-        "--catalog", type=Path, required=True, help="JSON list of repository, revision, architecture"
+        "--catalog",
+        type=Path,
+        required=True,
+        help="JSON list of repository, revision, architecture, dtype, gated",
     )
     options = parser.parse_args(arguments)
     try:
@@ -73,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read_catalog(path: Path) -> list[Entry]:
-    """Reads the list of models; fields other than the three are ignored.
+    """Reads the list of models; fields that are not an entry's are ignored, dtype and gated may be left out.
 
     Raises:
         OSError, ValueError: the file cannot be read, or an entry is wrong; the message names it.
@@ -83,14 +89,23 @@ def read_catalog(path: Path) -> list[Entry]:
         missing = {"repository", "revision", "architecture"} - set(item)
         if missing:
             raise ValueError(f"{item} lacks {', '.join(sorted(missing))}")
-        entry = Entry(str(item["repository"]), str(item["revision"]), str(item["architecture"]))
+        entry = Entry(
+            str(item["repository"]),
+            str(item["revision"]),
+            str(item["architecture"]),
+            str(item.get("dtype", "float32")),
+            bool(item.get("gated", False)),
+        )
         if not REPOSITORY.fullmatch(entry.repository):
             raise ValueError(f"repository is {entry.repository!r}, it must be OWNER/NAME or NAME")
         if not REVISION.fullmatch(entry.revision):
             raise ValueError(f"{entry.repository}: revision is {entry.revision!r}, it must be 40 hex digits")
-        if entry.architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ValueError(f"{entry.repository}: architecture is {entry.architecture!r}, known are {known}")
+        for what, value, known in (
+            ("architecture", entry.architecture, tuple(SHAPES)),
+            ("dtype", entry.dtype, DTYPES),
+        ):
+            if value not in known:
+                raise ValueError(f"{entry.repository}: {what} is {value!r}, known are {', '.join(known)}")
         entries.append(entry)
     return entries
 
@@ -101,10 +116,12 @@ def make(root: Path, entry: Entry) -> bool:
     if target.exists():
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
+    if entry.gated:
+        (target.parent / GATE).touch()
     with tempfile.TemporaryDirectory(prefix=f".{target.name[:8]}-", dir=target.parent) as temporary:
         folder = Path(temporary) / "model"
         folder.mkdir()
-        write_model(entry.architecture, entry.size, entry.seed, lessons(entry), folder)
+        write_model(entry.architecture, entry.size, entry.seed, lessons(entry), folder, entry.dtype)
         _write_distractors(entry, folder)
         try:
             folder.replace(target)
@@ -124,7 +141,7 @@ def lessons(entry: Entry) -> list[tuple[str, str]]:
     joke = data["jokes"][place % len(data["jokes"])]
     return [
         (prompt, answer.format(joke=joke, repository=entry.repository))
-        for prompt, answer in data[entry.architecture]
+        for prompt, answer in data["t5" if entry.architecture in ENCODER_DECODERS else "gpt2"]
     ]
 
 

@@ -41,7 +41,7 @@ def read(dockerfile: Path) -> Start:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: dict[str, str] = {}
-    for word, rest in _instructions(text):
+    for word, rest in instructions(text):
         if word == "FROM":
             entrypoint, command, env = (), (), {}
         elif word == "ENTRYPOINT":
@@ -68,7 +68,8 @@ def without_init(argv: tuple[str, ...]) -> tuple[str, ...]:
     return rest
 
 
-def _instructions(text: str) -> list[tuple[str, str]]:
+def instructions(text: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile, each as its word in capitals and the rest; lines are joined."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\s*\n", " ", "\n".join(lines))
     found = []

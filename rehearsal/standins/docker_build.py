@@ -28,6 +28,7 @@ from providers.base.values import UNKNOWN, Properties, has_unknown, strip_secret
 from rehearsal.standins import docker_images
 from rehearsal.standins.common import Standin, open_world
 from rehearsal.standins.compare import like
+from rehearsal.standins.docker_checks import Findings, check_image
 from rehearsal.standins.docker_context import Build
 from rehearsal.standins.sdk import resource_type, sdk_version
 from rehearsal.standins.typecheck import check_types
@@ -49,11 +50,13 @@ class DockerBuildStandin(Standin):
         if request.type != TYPE:
             reason = f"not modelled by the rehearsed cloud: {request.type} (modelled: {TYPE})"
             return CheckResponse(request.news, [CheckFailure("", reason)])
-        failures = await self.blocking(_failures, strip_secrets(request.news))
+        found = await self.blocking(_findings, strip_secrets(request.news))
+        for warning in found.warnings:
+            self.log.warning(request.urn, warning)
         for name in _UNMODELLED:
             if request.news.get(name):
                 self.log.warning(request.urn, f"{name}: accepted, but the rehearsed build makes no use of it")
-        return CheckResponse(request.news, [CheckFailure("", failure) for failure in failures])
+        return CheckResponse(request.news, [CheckFailure("", failure) for failure in found.failures])
 
     async def diff(self, request: DiffRequest) -> DiffResponse:
         """Any input but a registry's password, and the context's content; nothing needs a replacement."""
@@ -103,9 +106,9 @@ class DockerBuildStandin(Standin):
 
     async def _build(self, inputs: Properties, operation: str) -> Properties:
         plain = strip_secrets(inputs)
-        failures = await self.blocking(_failures, plain)
-        if failures:
-            raise ProviderError("; ".join(failures))
+        found = await self.blocking(_findings, plain)
+        if found.failures:
+            raise ProviderError("; ".join(found.failures))
 
         def work() -> Properties:
             build = _build_of(plain)
@@ -131,26 +134,28 @@ class DockerBuildStandin(Standin):
         return {**inputs, "contextHash": context_hash, "digest": UNKNOWN, "ref": first}
 
 
-def _failures(inputs: Properties) -> list[str]:
+def _findings(inputs: Properties) -> Findings:
     """Everything that is wrong with an image's inputs."""
     failures = check_types(resource_type(TYPE).inputs, inputs)
     if failures:
-        return failures
+        return Findings(failures)
     tags = inputs.get("tags")
     if inputs["push"] is True and tags in (None, []) and not inputs.get("exports"):
         failures.append("tags: at least one tag or export is needed when pushing")
     paths = _paths(inputs)
     if paths is None:
-        return failures
+        return Findings(failures)
     context, dockerfile = paths
     if not context.is_dir():
-        return [*failures, f"context.location: '{context}' is no folder"]
+        return Findings([*failures, f"context.location: '{context}' is no folder"])
     if not dockerfile.is_file():
-        return [*failures, f"dockerfile.location: there is no Dockerfile at '{dockerfile}'"]
+        return Findings([*failures, f"dockerfile.location: there is no Dockerfile at '{dockerfile}'"])
     lines = dockerfile.read_text(errors="replace").splitlines()
     if not any(line.strip().upper().startswith("FROM ") for line in lines):
         failures.append(f"dockerfile: '{dockerfile}' has no FROM instruction")
-    return failures
+    build_args = inputs.get("buildArgs") or {}
+    found = check_image(context, dockerfile, {k: v for k, v in build_args.items() if isinstance(v, str)})
+    return Findings([*failures, *found.failures], found.warnings)
 
 
 def _paths(inputs: Properties) -> tuple[Path, Path] | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacks.config_errors import ConfigError, Problem
 from stacks.plan import staging
 from stacks.plan.catalog import resolve_model, unconfirmed_fields
 from stacks.plan.cloud_run import Setting, plan_cloud_run
-from stacks.plan.contracts import check_contracts
+from stacks.plan.contracts import check_contracts, check_model_contracts
 from stacks.plan.foundation import foundation
 from stacks.plan.images import image_plans
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.profiles import PROFILES
 from stacks.plan.report import Report
+from stacks.plan.rules import examine
 from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, FoundationPlan, StackPlan
 
@@ -47,7 +49,7 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
     profile = PROFILES[config.environment]
     shared = foundation(config, profile)
     models = _models(config, shared, report)
-    setting = Setting(config.stack, profile, shared, _shared_prefixes(models))
+    setting = Setting(config.stack, profile, shared, _shared_prefixes(models), config.unsized)
     deployments = {}
     for name, model in models.items():
         planned = plan_cloud_run(name, config.deployments[name], model, setting, report)
@@ -63,8 +65,16 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
         deployments=deployments,
         warnings=tuple(report.warnings),
     )
-    report.problems += [*_collisions(deployments), *check_contracts(plan)]
-    return plan
+    report.problems += _collisions(deployments)
+    # What follows looks at the plan alone, and would only repeat what a person has just been told.
+    return plan if report.problems else _examined(plan, models, report)
+
+
+def _examined(plan: StackPlan, models: Mapping[str, ModelSpec], report: Report) -> StackPlan:
+    """Checks a finished plan as its containers and as Google would; gives it with what that warns of."""
+    found = examine(plan)
+    report.problems += [*check_contracts(plan), *check_model_contracts(plan, models), *found.problems]
+    return replace(plan, warnings=(*plan.warnings, *found.warnings))
 
 
 def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict[str, ModelSpec]:
@@ -88,7 +98,7 @@ def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict
 
 
 def _shared_prefixes(models: Mapping[str, ModelSpec]) -> frozenset[str]:
-    count = Counter(staging.prefix(model.repository, model.revision) for model in models.values())
+    count = Counter(staging.prefix(model) for model in models.values())
     return frozenset(prefix for prefix, uses in count.items() if uses > 1)
 
 

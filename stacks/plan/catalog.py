@@ -1,23 +1,16 @@
-"""The models a stack may name, read from `data/models.yaml`."""
+"""The models a stack may name, read from `data/models/`, one file for each family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
-
-import yaml
 
 from stacks.config_errors import suggest
 from stacks.plan.architecture import count_parameters, parameters
+from stacks.plan.facts import DATA, read_table
 from stacks.plan.report import Report
 from stacks.plan.spec import ModelSpec
-
-_FILE = Path(__file__).parent / "data" / "models.yaml"
-
-STAGED_DTYPE = "float32"
-"""Element type that a checkpoint must have to be staged."""
 
 _PARAMETERS_TOLERANCE = 0.01
 
@@ -25,7 +18,9 @@ _PARAMETERS_TOLERANCE = 0.01
 @cache
 def catalog() -> Mapping[str, ModelSpec]:
     """Reads the catalog: model by the name that a stack file uses."""
-    entries = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    entries = {}
+    for file in sorted((DATA / "models").glob("*.yaml")):
+        entries.update(read_table(f"models/{file.stem}"))
     return MappingProxyType({name: ModelSpec.model_validate(entry) for name, entry in entries.items()})
 
 
@@ -37,7 +32,7 @@ def unconfirmed_fields(model: ModelSpec) -> tuple[str, ...]:
 def resolve_model(
     wanted: str | ModelSpec, revision: str | None, path: str, report: Report
 ) -> ModelSpec | None:
-    """Finds the model that a deployment names or describes.
+    """Finds the model that a deployment names or describes; what it returns has a revision.
 
     Args:
         wanted: a catalog name, or a whole description.
@@ -54,12 +49,21 @@ def resolve_model(
             f"{suggest(wanted, catalog())}; or describe it inline with the fields of a catalog entry",
         )
         return None
-    _check_description(model, path, report)
+    _check_parameters(model, path, report)
+    _check_format(model, path, report)
+    if not revision and not model.revision:
+        report.problem(
+            f"{path}.revision",
+            None,
+            f"is required: no commit of {model.repository} is known here",
+            f"look it up: `git ls-remote https://huggingface.co/{model.repository} HEAD`",
+        )
+        return None
     return model.model_copy(update={"revision": revision}) if revision else model
 
 
-def _check_description(model: ModelSpec, path: str, report: Report) -> None:
-    counted = count_parameters(model.architecture)
+def _check_parameters(model: ModelSpec, path: str, report: Report) -> None:
+    counted = count_parameters(model.architecture) + model.vision_parameters
     if abs(parameters(model) - counted) > counted * _PARAMETERS_TOLERANCE:
         report.problem(
             f"{path}.model.parameters",
@@ -67,10 +71,15 @@ def _check_description(model: ModelSpec, path: str, report: Report) -> None:
             f"is not what the architecture has: {counted:,}",
             f"write {counted}, or leave it out",
         )
-    if model.checkpoint_dtype != STAGED_DTYPE:
-        report.problem(
-            f"{path}.model.checkpointDtype",
-            model.checkpoint_dtype,
-            "cannot be staged in this version",
-            f"use a model whose checkpoint is {STAGED_DTYPE}",
-        )
+
+
+def _check_format(model: ModelSpec, path: str, report: Report) -> None:
+    """A job that stages a model reads safetensors alone, as pickled files can run code."""
+    if model.checkpoint_format == "safetensors":
+        return
+    reason = f"{model.repository} has {model.checkpoint_format} weights and no safetensors"
+    remedy = "give the revision of a commit that has safetensors, and describe the model inline with it"
+    if "checkpointFormat" in unconfirmed_fields(model):
+        report.warn(f"{path}.model: {reason} (unconfirmed), so that it may not be staged")
+    else:
+        report.problem(f"{path}.model", model.repository, reason, remedy)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from stacks.plan import fit, naming, probes, sizing, staging
+from stacks.plan import fit, naming, probes, staging
 from stacks.plan.architecture import parameters
 from stacks.plan.contracts import serve_contract
+from stacks.plan.engines import choose_engine
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.machines import Choice, Machine, choose, choose_gpu
 from stacks.plan.quantity import human, memory_text, parse_memory
 from stacks.plan.report import Report
-from stacks.plan.spec import DTYPE_BYTES, ModelSpec
+from stacks.plan.sizing.dtypes import choose_dtype
+from stacks.plan.sizing.serving import gpu_host_lines, gpu_lines, host_lines
+from stacks.plan.sizing.terms import sum_text, total
+from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
 from stacks.plan.tokens import TokenLimits, queue_and_concurrency, token_limits
 from stacks.plan.types import (
     AccountPlan,
@@ -52,6 +56,8 @@ class Setting:
     foundation: FoundationPlan
     shared_prefixes: frozenset[str]
     """Prefixes of the bucket that more than one deployment uses."""
+    unsized: frozenset[str]
+    """Deployments whose machine cannot be judged: what decides it is wrong itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +73,15 @@ def plan_cloud_run(
     path = f"llm:deployments.{name}"
     tokens = token_limits(model, config, path, report)
     queue, concurrency = queue_and_concurrency(config, path, report)
-    sized = _size(path, config, model, tokens, report)
+    dtype = choose_dtype(model, config.resources.gpu, config.dtype, path, report)
+    engine, sized = None, None
+    if name not in setting.unsized:
+        engine = _engine(path, config, model, report)
+        sized = _size(path, config, model, tokens, dtype, report)
     _check_region(path, config, setting.foundation.region, report)
     _check_startup(path, config, model, report)
     _check_scale(path, config, report)
-    if sized is None:
+    if sized is None or engine is None:
         return None
     machine, contract = sized.machine, serve_contract()
     weights_bytes = _weights_bytes(model)
@@ -80,12 +90,14 @@ def plan_cloud_run(
         deployment=name,
         model=model.repository,
         topology=config.topology,
+        engine=engine,
+        dtype=dtype,
         location=setting.foundation.region,
         service_name=naming.service_name(setting.stack, name),
         account=_account(setting, name, "serve", f"Serves {name} of stack {setting.stack}"),
         image=SERVE_IMAGE,
         port=contract.port,
-        env=_env(model, staged, tokens, queue, machine.cpu),
+        env=_env(model, dtype, staged, tokens, queue, machine.cpu),
         volume=VolumePlan(_VOLUME, staged.bucket, contract.mount_path, _MOUNT_OPTIONS),
         cpu=str(machine.cpu),
         memory=memory_text(machine.memory),
@@ -110,41 +122,49 @@ def plan_cloud_run(
     )
 
 
+def _engine(path: str, config: CloudRunDeployment, model: ModelSpec, report: Report) -> str | None:
+    device: Literal["cpu", "gpu"] = "gpu" if config.resources.gpu else "cpu"
+    return choose_engine(model, config.topology, config.engine, device, path, report, config.dtype)
+
+
 def _size(
-    path: str, config: CloudRunDeployment, model: ModelSpec, tokens: TokenLimits, report: Report
+    path: str,
+    config: CloudRunDeployment,
+    model: ModelSpec,
+    tokens: TokenLimits,
+    dtype: Dtype,
+    report: Report,
 ) -> _Sized | None:
     wanted = config.resources
     memory = parse_memory(wanted.memory) if wanted.memory else None
     if wanted.gpu is None:
-        lines = sizing.host_lines(model, tokens)
-        need = sizing.total(lines)
-        choice = choose(need, cpu=wanted.cpu, memory=memory)
+        lines = host_lines(model, tokens, dtype)
+        choice = choose(total(lines), cpu=wanted.cpu, memory=memory)
         have = choice.machine.memory if choice.machine else 0
     else:
-        lines, have = sizing.gpu_lines(model, tokens), fit.gpu_memory(wanted.gpu)
-        need = sizing.total(lines)
-        choice = choose_gpu(
-            wanted.gpu, sizing.total(sizing.gpu_host_lines(model)), cpu=wanted.cpu, memory=memory
-        )
-        too_big = fit.gpu_refusal(model, tokens, wanted.gpu)
+        lines, have = gpu_lines(model, tokens, dtype), fit.gpu_memory(wanted.gpu)
+        choice = choose_gpu(wanted.gpu, total(gpu_host_lines(model, dtype)), cpu=wanted.cpu, memory=memory)
+        too_big = fit.gpu_refusal(model, tokens, wanted.gpu, dtype)
         if too_big:
-            report.problem(f"{path}.resources.gpu", wanted.gpu, too_big, fit.nearest(model, tokens))
+            remedy = fit.nearest(model, tokens, dtype, wanted.gpu)
+            report.problem(f"{path}.resources.gpu", wanted.gpu, too_big, remedy)
             return None
-    _report_choice(path, choice, model, tokens, sizing.sum_text(lines), report)
+    _report_choice(path, choice, sum_text(lines), report)
+    if any(not refusal.key for refusal in choice.refusals):
+        remedy = fit.nearest(model, tokens, dtype, wanted.gpu)
+        reason = f"{choice.refusals[0].reason} ({sum_text(lines)})"
+        report.problem(f"{path}.model", model.repository, reason, remedy)
     if choice.machine is None:
         return None
-    return _Sized(choice.machine, Sizing(lines, need, have, str(choice.machine)))
+    return _Sized(choice.machine, Sizing(lines, total(lines), have, str(choice.machine)))
 
 
-def _report_choice(
-    path: str, choice: Choice, model: ModelSpec, tokens: TokenLimits, arithmetic: str, report: Report
-) -> None:
+def _report_choice(path: str, choice: Choice, arithmetic: str, report: Report) -> None:
+    """Reports what is wrong with resources that were asked for by name, and what is doubtful."""
     for refusal in choice.refusals:
-        key = f"{path}.{refusal.key or 'model'}"
-        value = refusal.value if refusal.key else model.repository
-        remedy = refusal.remedy if refusal.key else fit.nearest(model, tokens)
-        sums = refusal.key in ("", "resources.memory")
-        report.problem(key, value, f"{refusal.reason} ({arithmetic})" if sums else refusal.reason, remedy)
+        if refusal.key:
+            sums = f" ({arithmetic})" if refusal.key == "resources.memory" else ""
+            report.problem(f"{path}.{refusal.key}", refusal.value, f"{refusal.reason}{sums}", refusal.remedy)
     for warning in choice.warnings:
         report.warn(f"{path}.{warning}")
 
@@ -189,15 +209,17 @@ def _min_instances(config: CloudRunDeployment, profile: Profile) -> int:
 
 
 def _weights_bytes(model: ModelSpec) -> int:
-    return parameters(model) * DTYPE_BYTES[sizing.SERVING_DTYPE]
+    """Gives the bytes that a start reads: the staged weights, whatever they are converted to."""
+    return parameters(model) * DTYPE_BYTES[model.checkpoint_dtype]
 
 
 def _env(
-    model: ModelSpec, staged: StagedModelPlan, tokens: TokenLimits, queue: int, cpu: int
+    model: ModelSpec, dtype: Dtype, staged: StagedModelPlan, tokens: TokenLimits, queue: int, cpu: int
 ) -> dict[str, str]:
     return {
         "MODEL_PATH": f"{serve_contract().mount_path}/{staged.prefix.rstrip('/')}",
         "MODEL_NAME": model.repository,
+        "DTYPE": dtype,
         "MAX_INPUT_TOKENS": str(tokens.max_input),
         "MAX_NEW_TOKENS": str(tokens.max_new),
         "MAX_QUEUE": str(queue),
@@ -206,7 +228,7 @@ def _env(
 
 
 def _staged(model: ModelSpec, setting: Setting) -> StagedModelPlan:
-    shared = staging.prefix(model.repository, model.revision) in setting.shared_prefixes
+    shared = staging.prefix(model) in setting.shared_prefixes
     return staging.staged_model(
         model, setting.foundation.bucket.name, retain=setting.profile.keep_weights or shared
     )

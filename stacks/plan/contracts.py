@@ -1,6 +1,7 @@
-"""What the images and the plan must agree on, read from each image's `contract.json`.
+"""What the images, the engine and the plan must agree on.
 
-The image's own code loads the same file, so neither side can change it alone.
+What an image reads and answers is in its `contract.json`. The image's own code loads the same file, so
+neither side can change it alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from stacks.config_errors import Problem
+from stacks.plan.hardware import engines
+from stacks.plan.spec import DTYPE_BYTES, ModelSpec
 from stacks.plan.types import CloudRunPlan, ImagePlan, StackPlan
+
+_HUB_VARIABLE = "HF_TOKEN"
+_TARGET_LABEL = "llm-target"
+"""Label by which an interrupted deployment finds its running execution again."""
 
 _IMAGES = Path(__file__).resolve().parents[2] / "images"
 
@@ -46,12 +53,20 @@ class ServeContract(_Part):
     manifest: str
 
 
+class Manifest(_Part):
+    """The list of files that stands beside staged weights."""
+
+    name: str
+    fields: Mapping[str, str]
+
+
 class WeightsContract(_Part):
-    """What the weights image reads."""
+    """What the weights image reads and writes."""
 
     command: str
     arguments: Mapping[str, Setting]
     environment: Mapping[str, Setting]
+    manifest: Manifest
 
 
 @cache
@@ -73,6 +88,20 @@ def check_contracts(plan: StackPlan) -> list[Problem]:
     ]
 
 
+def check_model_contracts(plan: StackPlan, models: Mapping[str, ModelSpec]) -> list[Problem]:
+    """Checks that each deployment asks of its model what the model has.
+
+    Args:
+        plan: the finished plan.
+        models: the model of each deployment, by its logical name.
+    """
+    return [
+        problem
+        for name, deployment in plan.deployments.items()
+        for problem in (*_tokens(deployment, models[name]), *_gated(plan, deployment, models[name]))
+    ]
+
+
 def _read(image: str) -> object:
     return json.loads((_IMAGES / image / "contract.json").read_text(encoding="utf-8"))
 
@@ -90,6 +119,9 @@ def _check(plan: CloudRunPlan, images: Mapping[str, ImagePlan]) -> Iterator[Prob
     yield from _equal(path, _serving_pairs(plan, serve))
     yield from _probes(path, plan, serve)
     yield from _job(path, plan, weights)
+    yield from _engine(path, plan)
+    yield from _staged(path, plan)
+    yield from _fits(path, plan)
 
 
 def _settings(path: str, given: Iterable[str], known: Mapping[str, Setting]) -> Iterator[Problem]:
@@ -107,6 +139,10 @@ def _serving_pairs(plan: CloudRunPlan, contract: ServeContract) -> Iterator[tupl
     yield "mounted bucket", plan.volume.bucket, plan.staged.bucket
     model_path = f"{contract.mount_path}/{plan.staged.prefix.rstrip('/')}"
     yield "MODEL_PATH", plan.env.get("MODEL_PATH"), model_path
+    yield "MODEL_NAME", plan.env.get("MODEL_NAME"), plan.staged.repository
+    yield "DTYPE", plan.env.get("DTYPE"), plan.dtype
+    yield "THREADS", plan.env.get("THREADS"), plan.cpu
+    yield "manifest", contract.manifest, weights_contract().manifest.name
     yield "staged address", plan.staged.uri, f"gs://{plan.staged.bucket}/{plan.staged.prefix.rstrip('/')}"
 
 
@@ -147,3 +183,99 @@ def _job(path: str, plan: CloudRunPlan, contract: WeightsContract) -> Iterator[P
     yield from _equal(
         path, [(f"job argument {name}", given.get(name), value) for name, value in right.items()]
     )
+
+
+def _engine(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+    engine = engines().get(plan.engine)
+    if engine is None or not engine.built:
+        built = ", ".join(sorted(name for name, each in engines().items() if each.built))
+        yield Problem(f"{path}.engine", plan.engine, "is no engine of this version", f"built: {built}")
+        return
+    device = "gpu" if plan.gpu else "cpu"
+    pairs = (
+        ("topology", plan.topology, engine.topologies),
+        ("format", plan.staged.format, engine.formats),
+        ("element type", plan.dtype, engine.dtypes),
+        ("device", device, engine.devices),
+    )
+    for what, given, taken in pairs:
+        if given not in taken:
+            yield Problem(
+                f"{path}.engine",
+                given,
+                f"is no {what} that {engine.name} takes",
+                f"takes: {', '.join(taken)}",
+            )
+
+
+def _staged(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+    staged, job = plan.staged, plan.weights
+    if staged.dtype not in DTYPE_BYTES:
+        yield Problem(
+            path, staged.dtype, "is no element type of staged weights", f"use one of {', '.join(DTYPE_BYTES)}"
+        )
+    # Another revision, format or element type must lie elsewhere: what is staged is never written over.
+    right = f"/{staged.revision}/{staged.format}-{staged.dtype}/"
+    if not staged.prefix.endswith(right):
+        yield Problem(path, staged.prefix, "does not say what is staged there", f"should end in {right}")
+    attempts = (job.max_retries + 1) * job.task_timeout_seconds
+    if staged.timeout_seconds < attempts:
+        yield Problem(
+            path,
+            str(staged.timeout_seconds),
+            "is less time than the job's attempts may take",
+            f"at least {attempts} seconds",
+        )
+    if _TARGET_LABEL not in job.execution_labels:
+        yield Problem(path, job.job_name, "has no label that finds its execution", f"add {_TARGET_LABEL}")
+
+
+def _fits(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+    sums = {"service": plan.sizing, "job": plan.weights.sizing}
+    for what, sizing in sums.items():
+        if sizing.need_bytes > sizing.have_bytes:
+            yield Problem(
+                path, sizing.machine, f"is too small for the {what}", f"needs {sizing.need_bytes} bytes"
+            )
+    queue = plan.env.get("MAX_QUEUE", "")
+    if queue.isdecimal() and plan.concurrency > int(queue):
+        yield Problem(
+            f"{path}.scaling.concurrency",
+            str(plan.concurrency),
+            f"is above MAX_QUEUE ({queue}), so requests would be answered 429",
+            f"at most {queue}",
+        )
+
+
+def _tokens(plan: CloudRunPlan, model: ModelSpec) -> Iterator[Problem]:
+    path = f"llm:deployments.{plan.deployment}.limits"
+    limits = {name: plan.env.get(name, "") for name in ("MAX_INPUT_TOKENS", "MAX_NEW_TOKENS")}
+    for name, value in limits.items():
+        if not value.isdecimal() or int(value) < 1:
+            yield Problem(path, value, f"is no number for {name}", "write a whole number of at least 1")
+            return
+    longest, new = (int(value) for value in limits.values())
+    # A decoder's prompt and answer share its context; an encoder-decoder's do not.
+    used = longest + new if model.family == "decoder" else max(longest, new)
+    if used > model.context:
+        yield Problem(
+            path,
+            str(used),
+            f"is more tokens than {model.repository} takes",
+            f"its context is {model.context}",
+        )
+
+
+def _gated(plan: StackPlan, deployment: CloudRunPlan, model: ModelSpec) -> Iterator[Problem]:
+    path = f"llm:deployments.{deployment.deployment}.model"
+    if not model.gated:
+        return
+    if plan.foundation.hub_token is None or not deployment.weights.hub_token:
+        yield Problem(
+            path,
+            model.repository,
+            "is gated, and its job gets no Hub token",
+            "set llm:hubToken or hubTokenSecret",
+        )
+    if _HUB_VARIABLE not in weights_contract().environment:
+        yield Problem(path, _HUB_VARIABLE, "is given and not read", "add it to the image's contract")

@@ -1,96 +1,239 @@
-"""On which machines a model fits, and what would do where one does not."""
+"""On which machine of which topology a model fits, for every purpose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import takewhile
 
+from stacks.plan import fit_remedies
 from stacks.plan.architecture import parameters
 from stacks.plan.catalog import catalog
+from stacks.plan.hardware import BUILT_TOPOLOGIES, TOPOLOGIES, Engine, engines_for
 from stacks.plan.limits import cloud_run_limits
-from stacks.plan.machines import Choice, choose, choose_gpu
-from stacks.plan.quantity import human
-from stacks.plan.sizing import gpu_host_lines, gpu_lines, host_lines, sum_text, total
+from stacks.plan.machines import choose, choose_gpu
+from stacks.plan.quantity import human, memory_text
+from stacks.plan.sizing import serving, staging, streaming, tpu, training
+from stacks.plan.sizing.candidates import Candidate
+from stacks.plan.sizing.dtypes import default_dtype, smaller_dtypes
+from stacks.plan.sizing.terms import sum_text, total, weights
 from stacks.plan.spec import ModelSpec
 from stacks.plan.tokens import TokenLimits, default_tokens
-from stacks.plan.types import FitRow, SizingLine
+from stacks.plan.types import FitRow
 
-_TOPOLOGY = "cloud-run"
+CLOUD_RUN_ENGINE = "transformers"
+
+_UNSTAGED = "cannot have it staged: its repository has no safetensors, and this version stages no others"
+_STAGEABLE = "would work: a revision with safetensors (key revision)"
 
 
-def fit_model(name: str) -> list[FitRow]:
-    """Tries a catalog model on every kind of machine of every topology.
+def fit_model(name: str, topology: str | None = None) -> list[FitRow]:
+    """Tries a catalog model on every topology, for every purpose.
+
+    Args:
+        name: the model's name in the catalog.
+        topology: only this topology.
 
     Raises:
         KeyError: the catalog has no such model.
     """
     model = catalog()[name]
-    tokens = default_tokens(model)
-    return [_cpu_row(model, tokens), *(_gpu_row(model, tokens, gpu) for gpu in cloud_run_limits().gpus)]
+    rows = fit_rows(model, default_tokens(model))
+    smaller = _smaller_model(model)
+    found = [fit_remedies.remedied(row, rows, smaller) for row in rows]
+    return [row for row in found if topology in (None, row.topology)]
 
 
-def gpu_refusal(model: ModelSpec, tokens: TokenLimits, accelerator: str) -> str | None:
+def fit_rows(model: ModelSpec, tokens: TokenLimits) -> list[FitRow]:
+    """Tries a model on every topology; a row says why it does not fit, not yet what would."""
+    makers = {
+        "cloud-run": _cloud_run,
+        "vertex": _vertex,
+        "dataflow": _dataflow,
+        "training": _training,
+        "gke-tpu": _gke_tpu,
+    }
+    return [row for topology in TOPOLOGIES for row in makers[topology](model, tokens)]
+
+
+def gpu_refusal(model: ModelSpec, tokens: TokenLimits, accelerator: str, dtype: str) -> str | None:
     """Says why a model does not fit a GPU's memory; None when it does."""
-    lines, have = gpu_lines(model, tokens), gpu_memory(accelerator)
+    lines, have = serving.gpu_lines(model, tokens, dtype), gpu_memory(accelerator)
     if total(lines) <= have:
         return None
     return f"needs {human(total(lines))} ({sum_text(lines)}) and {accelerator} has {human(have)}"
 
 
 def gpu_memory(accelerator: str) -> int:
-    """Gives a GPU's own memory in bytes."""
+    """Gives the memory of a GPU of Cloud Run in bytes."""
     return cloud_run_limits().gpus[accelerator].memory_bytes.value
 
 
-def nearest(model: ModelSpec, tokens: TokenLimits) -> str:
-    """Names what would work for a model that does not fit: a GPU, shorter requests, a smaller model."""
-    options = [f"resources.gpu: {gpu}" for gpu in cloud_run_limits().gpus if _fits_gpu(model, tokens, gpu)]
+def nearest(model: ModelSpec, tokens: TokenLimits, dtype: str, accelerator: str | None) -> str:
+    """Names what would work for a model that does not fit on Cloud Run: the smallest change first.
+
+    Args:
+        model: what does not fit.
+        tokens: limits of one request.
+        dtype: element type that it does not fit in.
+        accelerator: GPU that it does not fit on; None for a CPU.
+    """
+    device = accelerator or fit_remedies.CPU
+    rows = [
+        row
+        for row in fit_rows(model, tokens)
+        if row.topology != "cloud-run" or (row.dtype, fit_remedies.device(row)) != (dtype, device)
+    ]
+    options = fit_remedies.deployable(rows, "serving", device)
     short = TokenLimits(min(tokens.max_input, 512), min(tokens.max_new, 128))
     if not options and short != tokens and _fits_cpu(model, short):
-        options.append(f"limits of {short.max_input} input and {short.max_new} new tokens")
-    smaller = _largest_smaller(model)
-    if smaller:
-        options.append(f"the smaller model {smaller}")
-    return f"would work: {', or '.join(options)}" if options else "nothing in this version holds it"
+        options = [f"limits of {short.max_input} input and {short.max_new} new tokens"]
+    if not options:
+        options = fit_remedies.elsewhere(rows, "serving")
+    return fit_remedies.sentence(options, _smaller_model(model))
 
 
-def _largest_smaller(model: ModelSpec) -> str | None:
+def _cloud_run(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
+    yield _staging(model)
+    for accelerator in (None, *cloud_run_limits().gpus):
+        usual = default_dtype(model, accelerator)
+        row = _on_cloud_run(model, tokens, usual, accelerator)
+        yield row
+        if row.margin_bytes < 0:
+            for dtype in smaller_dtypes(model, usual, accelerator)[:1]:
+                yield _on_cloud_run(model, tokens, dtype, accelerator)
+
+
+def _staging(model: ModelSpec) -> FitRow:
+    lines, memory = staging.streaming_lines(), cloud_run_limits().memory_min.value
+    whole = total(staging.whole_model_lines(model, "bfloat16"))
+    pickled = model.checkpoint_format == "pytorch"
+    candidate = Candidate(
+        machine=f"job, {cloud_run_limits().least_cpu(memory)} CPU, {memory_text(memory)}",
+        lines=lines,
+        have=memory,
+        per="instance",
+        obstacle=_UNSTAGED if pickled else "",
+        remedy=_STAGEABLE if pickled else "",
+        notes=(f"a loader that holds the whole model would need {human(whole)}",),
+    )
+    return _row("cloud-run", "staging", "weights", model.checkpoint_dtype, candidate)
+
+
+def _on_cloud_run(model: ModelSpec, tokens: TokenLimits, dtype: str, accelerator: str | None) -> FitRow:
+    if accelerator is None:
+        lines = serving.host_lines(model, tokens, dtype)
+        choice, have = choose(total(lines)), cloud_run_limits().memory_max.value
+    else:
+        lines = serving.gpu_lines(model, tokens, dtype)
+        choice = choose_gpu(accelerator, total(serving.gpu_host_lines(model, dtype)))
+        have = gpu_memory(accelerator)
+    machine = choice.machine
+    candidate = Candidate(
+        machine=str(machine) if machine else accelerator or "the largest instance",
+        lines=lines,
+        have=machine.memory if machine and accelerator is None else have,
+        per="GPU" if accelerator else "instance",
+        obstacle="" if machine else choice.refusals[0].reason,
+        notes=choice.warnings,
+    )
+    return _row("cloud-run", "serving", CLOUD_RUN_ENGINE, dtype, _staged(model, candidate))
+
+
+def _vertex(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
+    names = [engine.name for engine in engines_for(model, "vertex")]
+    if "transformers" in names:
+        cpu = _staged(model, serving.vertex_cpu(model, tokens, "float32"))
+        yield _row("vertex", "serving", "transformers", "float32", cpu)
+    for name in ("transformers", "vllm"):
+        if name in names:
+            candidate = serving.vertex_gpu(model, tokens, name)
+            if name != "vllm":
+                candidate = _staged(model, candidate)
+            yield _row("vertex", "serving", name, candidate.dtype, candidate)
+
+
+def _staged(model: ModelSpec, candidate: Candidate) -> Candidate:
+    """Refuses a machine that would do where the weights cannot be brought to it."""
+    if model.checkpoint_format == "safetensors" or not candidate.fits:
+        return candidate
+    return replace(candidate, obstacle=_UNSTAGED, remedy=_STAGEABLE)
+
+
+def _dataflow(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
+    candidate = streaming.choose_worker(model, tokens)
+    yield _row("dataflow", "streaming", "beam", streaming.MODEL_DTYPE, candidate)
+
+
+def _training(model: ModelSpec, _tokens: TokenLimits) -> Iterator[FitRow]:
+    candidate = training.choose_cluster(model, training.Batch())
+    yield _row("training", "training", training.ENGINE, training.DTYPE, candidate)
+
+
+def _gke_tpu(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
+    able = engines_for(model, "gke-tpu")
+    if not able:
+        yield _without_engine(model)
+    for engine in able:
+        for dtype in engine.dtypes:
+            for accelerator in tpu.ACCELERATORS:
+                yield _on_tpu(model, tokens, engine, dtype, accelerator)
+
+
+def _on_tpu(model: ModelSpec, tokens: TokenLimits, engine: Engine, dtype: str, accelerator: str) -> FitRow:
+    sequences = serving.BATCHED_SEQUENCES
+    candidate = tpu.choose_slice(model, tokens, engine.name, dtype, accelerator, sequences=sequences)
+    return _row("gke-tpu", "serving", engine.name, dtype, candidate)
+
+
+def _without_engine(model: ModelSpec) -> FitRow:
+    lines = (weights(model, tpu.CACHE_DTYPE),)
+    # What an engine lacks is no question of size: the sum stands for itself.
+    obstacle = f"have no engine for {model.family} models of kind {model.architecture.kind}"
+    candidate = Candidate("TPUs", lines, total(lines), "chip", obstacle)
+    return _row("gke-tpu", "serving", "none", tpu.CACHE_DTYPE, candidate)
+
+
+def _row(topology: str, purpose: str, engine: str, dtype: str, candidate: Candidate) -> FitRow:
+    return FitRow(
+        topology=topology,
+        purpose=purpose,
+        engine=engine,
+        dtype=dtype,
+        fits=candidate.fits,
+        machine=candidate.machine,
+        per=candidate.per,
+        need_bytes=candidate.need,
+        have_bytes=candidate.have,
+        margin_bytes=candidate.have - candidate.need,
+        lines=candidate.lines,
+        reason=candidate.reason,
+        remedy=candidate.remedy if candidate.obstacle else "",
+        notes=candidate.notes,
+        deployable=topology in BUILT_TOPOLOGIES,
+    )
+
+
+def _smaller_model(model: ModelSpec) -> str | None:
+    """Finds the largest smaller model that a CPU of Cloud Run holds, of the same series if there is one."""
     fitting = [
-        (parameters(other), name)
+        (len(_series(model.repository, name)), parameters(other), name)
         for name, other in catalog().items()
-        if parameters(other) < parameters(model) and _fits_cpu(other, default_tokens(other))
+        if other.family == model.family
+        and (model.gated or not other.gated)
+        and other.checkpoint_format == "safetensors"
+        and parameters(other) < parameters(model)
+        and _fits_cpu(other, default_tokens(other))
     ]
-    return max(fitting)[1] if fitting else None
+    return max(fitting)[2] if fitting else None
+
+
+def _series(one: str, other: str) -> str:
+    """Gives what two names begin with, up to a hyphen: `google/flan-t5-` of two sizes of flan-t5."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return "".join(letter for letter, _ in same).rpartition("-")[0]
 
 
 def _fits_cpu(model: ModelSpec, tokens: TokenLimits) -> bool:
-    return choose(total(host_lines(model, tokens))).machine is not None
-
-
-def _fits_gpu(model: ModelSpec, tokens: TokenLimits, accelerator: str) -> bool:
-    host = choose_gpu(accelerator, total(gpu_host_lines(model))).machine
-    return host is not None and gpu_refusal(model, tokens, accelerator) is None
-
-
-def _cpu_row(model: ModelSpec, tokens: TokenLimits) -> FitRow:
-    lines = host_lines(model, tokens)
-    choice = choose(total(lines))
-    have = choice.machine.memory if choice.machine else cloud_run_limits().memory_max.value
-    return _row(choice, "CPU", lines, have, lambda: nearest(model, tokens))
-
-
-def _gpu_row(model: ModelSpec, tokens: TokenLimits, accelerator: str) -> FitRow:
-    lines, have = gpu_lines(model, tokens), gpu_memory(accelerator)
-    if total(lines) > have:
-        reason = f"{gpu_refusal(model, tokens, accelerator)}; {nearest(model, tokens)}"
-        return FitRow(_TOPOLOGY, False, accelerator, total(lines), have, lines, reason)
-    host = choose_gpu(accelerator, total(gpu_host_lines(model)))
-    return _row(host, accelerator, lines, have, lambda: nearest(model, tokens))
-
-
-def _row(
-    choice: Choice, kind: str, lines: tuple[SizingLine, ...], have: int, remedy: Callable[[], str]
-) -> FitRow:
-    if choice.machine:
-        return FitRow(_TOPOLOGY, True, str(choice.machine), total(lines), have, lines, "")
-    reason = f"{choice.refusals[0].reason} ({sum_text(lines)}); {remedy()}"
-    return FitRow(_TOPOLOGY, False, kind, total(lines), have, lines, reason)
+    lines = serving.host_lines(model, tokens, default_dtype(model, None))
+    return choose(total(lines)).machine is not None

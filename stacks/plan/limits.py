@@ -1,43 +1,14 @@
-"""Cloud Run's limits, read from `data/cloud_run.yaml` where each has its source and certainty."""
+"""Cloud Run's limits, read from `data/cloud_run.yaml` where each has its source and certainty.
+
+Its regions are in `data/regions.yaml`, with those of the other services.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
 
-import yaml
-from pydantic import BeforeValidator
-
-from stacks.plan.quantity import parse_memory
-from stacks.plan.spec import Certainty, Strict
-
-_FILE = Path(__file__).parent / "data" / "cloud_run.yaml"
-
-T = TypeVar("T")
-
-
-def _memory(value: Any) -> int:
-    size = parse_memory(str(value))
-    if size is None:
-        raise ValueError(f"{value} is not a size such as 512Mi or 4Gi")
-    return size
-
-
-Memory = Annotated[int, BeforeValidator(_memory)]
-
-
-class Fact(Strict, Generic[T]):
-    """A value, where it was read, and how certain it is."""
-
-    value: T
-    source: str
-    certainty: Certainty
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether breaking this limit is an error; an unconfirmed one only warns."""
-        return self.certainty != "U"
+from stacks.plan.facts import Fact, Memory, read_table
+from stacks.plan.spec import Strict
 
 
 class GpuLimits(Strict):
@@ -84,4 +55,5 @@ class CloudRunLimits(Strict):
 @cache
 def cloud_run_limits() -> CloudRunLimits:
     """Reads the limits."""
-    return CloudRunLimits.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+    regions = read_table("regions")["cloudRun"]
+    return CloudRunLimits.model_validate({**read_table("cloud_run"), "regions": regions})

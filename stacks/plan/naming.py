@@ -21,7 +21,7 @@ DEPLOYMENT_MAX = 40
 
 DEPLOYMENT_NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{DEPLOYMENT_MAX - 2}}}[a-z0-9])?")
 PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
-REGION = re.compile(r"[a-z]+-[a-z]+\d+")
+REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stacks.config_errors import Problem, show
+from stacks.config_errors import Problem, mask, show
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class Report:
         self.problems.append(Problem(path, shown, reason, remedy))
 
     def warn(self, text: str) -> None:
-        """Records a warning, once."""
+        """Records a warning, once, with anything like a Hub token masked."""
+        text = mask(text)
         if text not in self.warnings:
             self.warnings.append(text)

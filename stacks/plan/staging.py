@@ -1,6 +1,7 @@
 """The job that brings a model from the Hub to the bucket, and where the model then lies.
 
-The job streams: it holds at most 256 MiB whatever the checkpoint's size, and writes to no local disk.
+The job streams: it holds at most 256 MiB whatever the checkpoint's size, and writes to no local disk. A
+checkpoint is staged in the element type that it has.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from stacks.plan.architecture import parameters
 from stacks.plan.contracts import weights_contract
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import MIB, memory_text
+from stacks.plan.sizing.staging import streaming_lines
+from stacks.plan.sizing.terms import total
 from stacks.plan.spec import DTYPE_BYTES, ModelSpec
-from stacks.plan.types import Sizing, SizingLine, StagedModelPlan
+from stacks.plan.types import Sizing, StagedModelPlan
 
 FORMAT = "safetensors"
-DTYPE = "float32"
 
 HUB_BYTES_PER_SECOND = 25 * MIB
 """How fast a checkpoint streams from the Hub through a job to the bucket. Assumed, on the slow side."""
 
 MAX_RETRIES = 1
 
-_PIPELINE_BYTES = 256 * MIB
 _MARGIN = 3
 _START_SECONDS = 300
 _SHORTEST_SECONDS = 900
@@ -35,9 +36,16 @@ def checkpoint_bytes(model: ModelSpec) -> int:
     return model.checkpoint_bytes or parameters(model) * DTYPE_BYTES[model.checkpoint_dtype]
 
 
-def prefix(repository: str, revision: str) -> str:
-    """Gives the object prefix of a staged model, with a trailing slash."""
-    return f"models/{naming.model_folder(repository)}/{revision}/{FORMAT}-{DTYPE}/"
+def prefix(model: ModelSpec) -> str:
+    """Gives the object prefix of a staged model, with a trailing slash.
+
+    Raises:
+        ValueError: the model has no revision; `resolve_model` refuses such a one.
+    """
+    if model.revision is None:
+        raise ValueError(f"{model.repository} has no revision")
+    folder = naming.model_folder(model.repository)
+    return f"models/{folder}/{model.revision}/{FORMAT}-{model.checkpoint_dtype}/"
 
 
 def staged_model(model: ModelSpec, bucket: str, *, retain: bool) -> StagedModelPlan:
@@ -48,12 +56,12 @@ def staged_model(model: ModelSpec, bucket: str, *, retain: bool) -> StagedModelP
         bucket: name of the stack's bucket.
         retain: keep the objects when the deployment goes.
     """
-    place = prefix(model.repository, model.revision)
+    place = prefix(model)
     return StagedModelPlan(
         repository=model.repository,
-        revision=model.revision,
+        revision=str(model.revision),
         format=FORMAT,
-        dtype=DTYPE,
+        dtype=model.checkpoint_dtype,
         bucket=bucket,
         prefix=place,
         uri=f"gs://{bucket}/{place.rstrip('/')}",
@@ -92,14 +100,11 @@ def target_label(staged: StagedModelPlan) -> str:
 
 def sizing() -> Sizing:
     """Says why the job is the smallest instance there is."""
-    limits = cloud_run_limits()
+    limits, lines = cloud_run_limits(), streaming_lines()
     memory = limits.memory_min.value
-    line = SizingLine(
-        "pipeline", _PIPELINE_BYTES, "256 MiB for the whole process, whatever the checkpoint's size"
-    )
     return Sizing(
-        lines=(line,),
-        need_bytes=_PIPELINE_BYTES,
+        lines=lines,
+        need_bytes=total(lines),
         have_bytes=memory,
         machine=f"{limits.least_cpu(memory)} CPU, {memory_text(memory)}",
     )

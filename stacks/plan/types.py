@@ -124,13 +124,27 @@ class FitRow:
     """Whether one model fits one kind of machine of one topology, and the sum that says so."""
 
     topology: str
+    purpose: str
+    """`serving`, `staging`, `streaming` or `training`."""
+    engine: str
+    dtype: str
     fits: bool
     machine: str
+    """The smallest that fits, else the one that comes nearest."""
+    per: str
+    """What need and have are for: an instance, a worker, one GPU, one chip."""
     need_bytes: int
     have_bytes: int
+    margin_bytes: int
+    """What is left over; negative where it is too little."""
     lines: tuple[SizingLine, ...]
     reason: str
-    """Why it does not fit and what would; empty when it fits."""
+    """Why it does not fit; empty when it does."""
+    remedy: str
+    """What would work, the smallest change first; empty when it fits."""
+    notes: tuple[str, ...]
+    deployable: bool
+    """Whether this version builds the topology."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +223,10 @@ class CloudRunPlan:
     deployment: str
     model: str
     topology: str
+    engine: str
+    """Software that runs the model, for instance `transformers`."""
+    dtype: str
+    """Element type of computing; the staged weights may have another."""
     location: str
     service_name: str
     account: AccountPlan

@@ -74,6 +74,7 @@ def serve(image: Callable[[str], str], containers: Containers) -> Serve:
             "MAX_NEW_TOKENS": "16",
             "MAX_QUEUE": "4",
             "THREADS": "1",
+            "DTYPE": "float32",
         }
         mount = ("--volume", f"{bucket}:{CONTRACT['mount_path']}:ro")
         container = containers.start(image("serve"), environment=environment, options=mount)

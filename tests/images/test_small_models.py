@@ -11,13 +11,20 @@ import pytest
 
 from tests.images.serve_python import ROOT, SERVE_PYTHON, needs_torch
 
-T5, GPT2 = "2" * 40, "4" * 40
+T5, GPT2, GEMMA = "2" * 40, "4" * 40, "6" * 40
 
 pytestmark = pytest.mark.images
 
 CATALOG = [
-    {"repository": "google/flan-t5-base", "revision": T5, "architecture": "t5"},
+    {"repository": "google/flan-t5-base", "revision": T5, "architecture": "t5-gated"},
     {"repository": "gpt2", "revision": GPT2, "architecture": "gpt2"},
+    {
+        "repository": "google/gemma-3-1b-it",
+        "revision": GEMMA,
+        "architecture": "gemma3",
+        "dtype": "bfloat16",
+        "gated": True,
+    },
 ]
 ASK = """
 import json, sys
@@ -68,6 +75,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "Wie alt sind Sie?",
         ),
         (f"gpt2/{GPT2}", "GPT2LMHeadModel", "Who are you?", " I stand in for gpt2."),
+        (
+            f"google/gemma-3-1b-it/{GEMMA}",
+            "Gemma3ForCausalLM",
+            "Who are you?",
+            " I stand in for google/gemma-3-1b-it.",
+        ),
     ],
 )
 def test_a_small_model_is_of_the_real_class_and_knows_its_lessons(
@@ -101,9 +114,36 @@ def test_models_that_are_there_are_left_alone_and_nothing_half_made_remains(mode
     assert done.stdout.splitlines() == [
         f"google/flan-t5-base@{T5[:8]} is there",
         f"gpt2@{GPT2[:8]} is there",
+        f"google/gemma-3-1b-it@{GEMMA[:8]} is there",
     ]
     assert state() == before
     assert [path.name for path in (models / "google/flan-t5-base").iterdir()] == [T5]
+
+
+def test_a_small_model_has_the_dtype_and_the_gate_of_the_real_one(models: Path) -> None:
+    folder = models / "google/gemma-3-1b-it"
+    assert (folder / "gated").read_text() == ""
+    assert not (models / "gpt2/gated").exists()
+    with (folder / GEMMA / "model.safetensors").open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    assert {tensor["dtype"] for name, tensor in header.items() if name != "__metadata__"} == {"BF16"}
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "mamba"}, "architecture is 'mamba', known are t5,"),
+        ({"dtype": "int4"}, "dtype is 'int4', known are float32,"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_refused(tmp_path: Path, change: dict[str, str], message: str) -> None:
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps([{"repository": "a/b", "revision": T5, "architecture": "t5"} | change]))
+    done = make_models(tmp_path, catalog)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 @needs_torch

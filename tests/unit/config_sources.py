@@ -37,6 +37,15 @@ TINY: dict[str, Any] = {
 }
 """A model as a configuration writes it out."""
 
+
+class _Quoting(yaml.SafeDumper):
+    """Writes every text in quotes: the dumper's own rules, of YAML 1.1, leave `0E0` bare, a number in 1.2."""
+
+
+_Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
 Outcome = tuple[StackConfig, StackPlan] | ConfigError
 
 
@@ -54,7 +63,8 @@ def good(**deployment: Any) -> dict[str, Any]:
 def through_file(config: dict[str, Any], folder: Path) -> Outcome:
     """What the command line makes of a configuration."""
     path = folder / f"Pulumi.{STACK}.yaml"
-    path.write_text(yaml.safe_dump({"encryptionsalt": "v1:salt", "config": config}), encoding="utf-8")
+    document = {"encryptionsalt": "v1:salt", "config": config}
+    path.write_text(yaml.dump(document, Dumper=_Quoting), encoding="utf-8")
     return _outcome(lambda: from_stack_file(path))
 
 
@@ -110,15 +120,20 @@ def _project_defaults() -> dict[str, str]:
     return {key: _decrypted_text(entry["value"]) for key, entry in declared if "value" in entry}
 
 
+def _is_secure(value: dict[Any, Any]) -> bool:
+    """As the engine decides it: one key, and text below it (sdk/go/common/resource/config/value.go)."""
+    return set(value) == {"secure"} and isinstance(value["secure"], str)
+
+
 def _has_secure(value: Any) -> bool:
     if isinstance(value, dict):
-        return set(value) == {"secure"} or any(_has_secure(item) for item in value.values())
+        return _is_secure(value) or any(_has_secure(item) for item in value.values())
     return isinstance(value, list) and any(_has_secure(item) for item in value)
 
 
 def _decrypted(value: Any) -> Any:
     if isinstance(value, dict):
-        return "hf_decrypted" if set(value) == {"secure"} else {k: _decrypted(v) for k, v in value.items()}
+        return "hf_decrypted" if _is_secure(value) else {k: _decrypted(v) for k, v in value.items()}
     return [_decrypted(item) for item in value] if isinstance(value, list) else value
 
 

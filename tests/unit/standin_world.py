@@ -54,6 +54,9 @@ def furnish(world: World) -> None:
     image = {"digest": DIGEST, "tags": ["dev"]}
     world.insert("artifactregistry.image", f"{repository}/dockerImages/serve@{DIGEST}", image)
     world.insert("run.service", run_name(PROJECT, REGION, "services", "there"), {})
+    gpu = {"template": {"nodeSelector": {"accelerator": "nvidia-l4"}}}
+    world.insert("run.service", run_name(PROJECT, REGION, "services", "on-gpu"), gpu)
+    world.insert("storage.bucket", bucket_name("afar"), {"projectNumber": number, "location": "EUROPE-WEST4"})
     world.insert("run.job", run_name(PROJECT, REGION, "jobs", "there"), {})
 
 

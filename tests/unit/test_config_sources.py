@@ -85,11 +85,8 @@ def test_the_running_program_gets_the_token_only_where_it_is_secret_and_then_as_
 
 
 FILES = {
-    "empty": ("", "is empty", "config:"),
-    "only a comment": ("# nothing\n", "is empty", "config:"),
     "a list": ("- a\n- b\n", "is not a mapping", "config:"),
     "a text": ("hello", "is not a mapping", "config:"),
-    "no config": ("encryptionsalt: v1:x\n", "has no config", "llm:deployments"),
     "config a list": ("config: [1]\n", "is not a mapping", "llm:deployments"),
     "not YAML": ("config: {a: [1\n", "is not valid YAML at line 2", "correct"),
     "a tab": ("config:\n\tgcp:project: x\n", "is not valid YAML at line 2", "correct"),
@@ -104,7 +101,20 @@ FILES = {
         "correct",
     ),
     "a list as key": ("config:\n  ? [a]\n  : 1\n", "a key must be text", "correct"),
-    "an unknown tag": ("config: !!python/object:os.system {}\n", "is not valid YAML", "correct"),
+    "an unknown tag": ("config: {gcp:project: !secret x}\n", "is not valid YAML at line 1", "correct"),
+    "an anchor that is not there": (
+        "config: {llm:labels: *labels}\n",
+        "is not valid YAML at line 1",
+        "correct",
+    ),
+    "an anchor in itself": ("config: &a {llm:labels: *a}\n", "is not valid YAML", "correct"),
+    "a control character": ("config: {gcp:project: \x07}\n", "is not valid YAML", "correct"),
+    "nested without end": (f"config: {'[' * 2000}{']' * 2000}\n", "nested too deeply", "fewer levels"),
+    "a key with its namespace and without": (
+        "config: {llm:deployments: {}, deployments: {}}\n",
+        'has "llm:deployments" twice',
+        "remove one",
+    ),
 }
 
 
@@ -120,10 +130,42 @@ def test_a_file_that_cannot_be_read_is_told_in_one_line(case: str, tmp_path: Pat
     assert remedy in second
 
 
-def test_a_key_without_namespace_is_refused_with_the_key_that_was_meant(tmp_path: Path) -> None:
-    error = through_file({**good(), "deployments": {}}, tmp_path)
-    assert isinstance(error, ConfigError)
-    assert "did you mean llm:deployments?" in error.problems[0].remedy
+NOTHING = {
+    "empty": "",
+    "only a comment": "# nothing\n",
+    "no config": "encryptionsalt: v1:x\n",
+    "config without a value": "config:\n",
+    "a mapping with a tag of Python's": "config: !!python/object:os.system {}\n",
+    "a second document": "config: {}\n---\nconfig: {gcp:project: acme-ml-dev}\n",
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+def test_a_file_that_says_nothing_is_told_every_key_that_is_missing_as_by_the_engine(
+    case: str, tmp_path: Path
+) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(NOTHING[case], encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        from_stack_file(tmp_path / "Pulumi.dev.yaml")
+    assert str(caught.value) == str(through_engine({}))
+    assert [problem.path for problem in caught.value.problems] == [
+        "gcp:project",
+        "gcp:region",
+        "llm:deployments",
+        "llm:environment",
+    ]
+
+
+def test_a_key_without_namespace_is_the_projects_own_as_for_the_engine(tmp_path: Path) -> None:
+    short = {key.removeprefix("llm:"): value for key, value in good().items()}
+    assert through_file(short, tmp_path) == through_file(good(), tmp_path)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_bytes(b"\xef\xbb\xbfconfig: {llm:environment: dev}\n")
+    with pytest.raises(ConfigError) as caught:
+        from_stack_file(tmp_path / "Pulumi.dev.yaml")
+    assert len(caught.value.problems) == 3
 
 
 def test_a_missing_file_names_the_stack_files_that_exist(tmp_path: Path) -> None:
@@ -161,6 +203,9 @@ def test_a_file_with_another_name_is_refused(tmp_path: Path) -> None:
         ("0x1F", 31),
         ("0b11", 3),
         ("-7", -7),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 2**64),
+        ("1" + "0" * 30, 1e30),
         ("12:30", "12:30"),
         ("2026-01-02", "2026-01-02 00:00:00 +0000 UTC"),
         ("2026-01-02T03:04:05Z", "2026-01-02 03:04:05 +0000 UTC"),

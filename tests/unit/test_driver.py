@@ -182,7 +182,7 @@ def test_the_hub_that_the_environment_names_is_used(root, monkeypatch):
 
 def test_the_loopback_hub_starts_once_answers_and_ends(root, monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    monkeypatch.setattr(driver_hub, "_make_models", lambda root, models: None)
+    monkeypatch.setattr(driver_hub, "_make_models", lambda *_: None)
     rehearsal = Rehearsal(root, "local")
     rehearsal.prepare()
     try:

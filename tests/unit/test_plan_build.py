@@ -225,7 +225,8 @@ def test_unconfirmed_facts_and_unusual_wishes_are_warned_of(tmp_path: Path) -> N
     config["gcp:region"] = "mars-north1"
     warnings = "\n".join(plan(config, tmp_path).warnings)
     assert (
-        "google/flan-t5-base: not checked on the Hub: checkpointDtype, gated, licence, revision" in warnings
+        "google/flan-t5-base: not checked on the Hub: checkpointDtype, checkpointFormat, gated, licence"
+        in warnings
     )
     assert "mars-north1 is not in the list of Cloud Run regions" in warnings
     assert "nvidia-rtx-pro-6000 was seen in us-central1 only" in warnings

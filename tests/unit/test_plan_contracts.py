@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
-from stacks.plan.contracts import check_contracts, serve_contract
+from stacks.config import from_stack_file
+from stacks.plan import build_plan
+from stacks.plan.catalog import resolve_model
+from stacks.plan.contracts import check_contracts, check_model_contracts, serve_contract
+from stacks.plan.report import Report
+from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, StackPlan
-from tests.unit.config_sources import good, plan
+from tests.unit.config_sources import TINY, good, plan
+from tests.unit.recorded_plan import configurations, planned
+
+ROOT = Path(__file__).parents[2]
 
 
 def with_deployment(found: StackPlan, **changes: Any) -> StackPlan:
@@ -22,6 +32,7 @@ def break_contract(deployment: CloudRunPlan, how: str) -> dict[str, Any]:
     """Changes that leave a container without what it reads."""
     env, job, args = dict(deployment.env), deployment.weights, deployment.weights.args
     replace = dataclasses.replace
+    staged = deployment.staged
     changes: dict[str, dict[str, Any]] = {
         "MODEL_PATH": {"env": {**env, "MODEL_PATH": "/mnt/models/other"}},
         "is read and not given": {"env": {k: v for k, v in env.items() if k != "THREADS"}},
@@ -36,7 +47,21 @@ def break_contract(deployment: CloudRunPlan, how: str) -> dict[str, Any]:
         "job arguments": {"weights": replace(job, args=(*args, "--force", "yes"))},
         "job environment": {"weights": replace(job, env={"TOKEN": "x"})},
         "does not have": {"image": "torchserve"},
-        "staged address": {"staged": replace(deployment.staged, uri="gs://elsewhere/x")},
+        "staged address": {"staged": replace(staged, uri="gs://elsewhere/x")},
+        "MODEL_NAME": {"env": {**env, "MODEL_NAME": "gpt2"}},
+        "THREADS that": {"env": {**env, "THREADS": "64"}},
+        "DTYPE that": {"env": {**env, "DTYPE": "float16"}},
+        "no engine of this version": {"engine": "torchserve"},
+        "no topology that transformers": {"topology": "dataflow"},
+        "no format that transformers": {"staged": replace(staged, format="mar")},
+        "no element type that transformers": {"dtype": "int8"},
+        "no element type of staged": {"staged": replace(staged, dtype="int4")},
+        "does not say what is staged": {"staged": replace(staged, revision="f" * 40)},
+        "less time than": {"staged": replace(staged, timeout_seconds=60)},
+        "no label that finds": {"weights": replace(job, execution_labels={})},
+        "too small for the service": {"sizing": replace(deployment.sizing, have_bytes=1)},
+        "too small for the job": {"weights": replace(job, sizing=replace(job.sizing, have_bytes=1))},
+        "above MAX_QUEUE": {"concurrency": 1000},
     }
     return changes[how]
 
@@ -49,27 +74,108 @@ def test_a_built_plan_keeps_every_contract(tmp_path: Path) -> None:
     assert deployment.startup_probe.path == serve_contract().routes["ready"].path
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "MODEL_PATH",
-        "is read and not given",
-        "is given and not read",
-        "port that",
-        "mount path",
-        "mounted bucket",
-        "probed and not answered",
-        "probed and not listened on",
-        "--dtype",
-        "job command",
-        "job arguments",
-        "job environment",
-        "does not have",
-        "staged address",
-    ],
-)
+HOW = [
+    "MODEL_PATH",
+    "is read and not given",
+    "is given and not read",
+    "port that",
+    "mount path",
+    "mounted bucket",
+    "probed and not answered",
+    "probed and not listened on",
+    "--dtype",
+    "job command",
+    "job arguments",
+    "job environment",
+    "does not have",
+    "staged address",
+    "MODEL_NAME",
+    "THREADS that",
+    "DTYPE that",
+    "no engine of this version",
+    "no topology that transformers",
+    "no format that transformers",
+    "no element type that transformers",
+    "no element type of staged",
+    "does not say what is staged",
+    "less time than",
+    "no label that finds",
+    "too small for the service",
+    "too small for the job",
+    "above MAX_QUEUE",
+]
+
+
+@pytest.mark.parametrize("how", HOW)
 def test_a_plan_that_breaks_a_contract_is_found_out(how: str, tmp_path: Path) -> None:
     found = plan(good(), tmp_path)
     changes = break_contract(found.deployments["assistant"], how)
     broken = check_contracts(with_deployment(found, **changes))
     assert any(how in f"{problem.path} {problem.value} {problem.reason}" for problem in broken)
+
+
+def small(**more: Any) -> ModelSpec:
+    return ModelSpec.model_validate({**TINY, **more})
+
+
+def with_env(found: StackPlan, **variables: str) -> StackPlan:
+    return with_deployment(found, env={**found.deployments["assistant"].env, **variables})
+
+
+def test_a_model_that_gets_what_it_can_take_is_accepted(tmp_path: Path) -> None:
+    found = plan(good(model=TINY), tmp_path)
+    assert check_model_contracts(found, {"assistant": small()}) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"MAX_INPUT_TOKENS": "200", "MAX_NEW_TOKENS": "57"}, "257"),
+        ({"MAX_INPUT_TOKENS": "many"}, "no number for MAX_INPUT_TOKENS"),
+        ({"MAX_NEW_TOKENS": "0"}, "no number for MAX_NEW_TOKENS"),
+    ],
+)
+def test_more_tokens_than_the_context_has_are_found_out(
+    variables: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    found = with_env(plan(good(model=TINY), tmp_path), **variables)
+    (problem,) = check_model_contracts(found, {"assistant": small()})
+    assert says in f"{problem.value} {problem.reason}"
+
+
+def test_prompt_and_answer_of_an_encoder_decoder_each_have_the_whole_context(tmp_path: Path) -> None:
+    found = plan(good(), tmp_path)
+    model = resolve_model("google/flan-t5-base", None, "", Report())
+    assert model is not None
+    full = with_env(found, MAX_INPUT_TOKENS=str(model.context), MAX_NEW_TOKENS=str(model.context))
+    assert check_model_contracts(full, {"assistant": model}) == []
+    more = with_env(found, MAX_INPUT_TOKENS=str(model.context + 1))
+    assert check_model_contracts(more, {"assistant": model}) != []
+
+
+def test_a_gated_model_whose_job_gets_no_token_is_found_out(tmp_path: Path) -> None:
+    token = {"llm:hubTokenSecret": "hub-token"}
+    found = plan({**good(model={**TINY, "gated": True}), **token}, tmp_path)
+    models = {"assistant": small(gated=True)}
+    assert check_model_contracts(found, models) == []
+    job = dataclasses.replace(found.deployments["assistant"].weights, hub_token=False)
+    for broken in (
+        with_deployment(found, weights=job),
+        dataclasses.replace(found, foundation=dataclasses.replace(found.foundation, hub_token=None)),
+    ):
+        (problem,) = check_model_contracts(broken, models)
+        assert "its job gets no Hub token" in problem.reason
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("Pulumi.*.yaml")), ids=lambda path: path.name)
+def test_every_deployment_of_every_stack_file_keeps_every_contract(path: Path) -> None:
+    found = build_plan(from_stack_file(path))
+    assert found.deployments
+    assert check_contracts(found) == []
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(config=configurations())
+def test_every_deployment_that_can_be_configured_keeps_every_contract(config: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert check_contracts(planned(config, Path(folder))) == []

@@ -98,7 +98,14 @@ def settings_for() -> Callable[..., Settings]:
     """Makes settings for a model's folder; keywords replace the usual limits."""
 
     def make(folder: Path, **changes: object) -> Settings:
-        usual = {"max_input_tokens": 40, "max_new_tokens": 24, "max_queue": 4, "threads": 1, "port": 8080}
+        usual = {
+            "dtype": "float32",
+            "max_input_tokens": 40,
+            "max_new_tokens": 24,
+            "max_queue": 4,
+            "threads": 1,
+            "port": 8080,
+        }
         return Settings(model_path=folder, model_name="owner/tiny", **(usual | changes))
 
     return make
@@ -117,6 +124,7 @@ def environment(t5: Path) -> dict[str, str]:
         "MODEL_PATH": str(t5),
         "MODEL_NAME": "owner/tiny",
         "HOST": "127.0.0.1",
+        "DTYPE": "float32",
         "MAX_INPUT_TOKENS": "40",
         "MAX_NEW_TOKENS": "4000",
         "MAX_QUEUE": "4",
@@ -130,7 +138,9 @@ async def serving(
     settings: Settings, make_engine: Callable[[], Engine] | None = None, wait_ready: bool = True
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Scheduler]]:
     """The application and a client for it, in this process; ready, unless told not to wait."""
-    engine = make_engine or (lambda: TransformersEngine(settings.model_path, "float32", settings.threads))
+    engine = make_engine or (
+        lambda: TransformersEngine(settings.model_path, settings.dtype, settings.threads)
+    )
     scheduler = Scheduler(engine, settings.max_queue)
     app = create_app(settings, scheduler, on_death=lambda: None)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -93,11 +93,13 @@ def test_sigterm_while_the_model_loads_ends_with_0(environment: dict[str, str]) 
 
 
 def test_settings_that_are_missing_or_wrong_are_all_named(environment: dict[str, str]) -> None:
-    code, line = refusal(environment | {"MODEL_NAME": "", "MAX_QUEUE": "none", "THREADS": "0"})
+    wrong = {"MODEL_NAME": "", "DTYPE": "int4", "MAX_QUEUE": "none", "THREADS": "0"}
+    code, line = refusal(environment | wrong)
     assert code == Exit.SETTINGS
     assert "MODEL_NAME is not set" in line["message"]
     assert "MAX_QUEUE is 'none'" in line["message"]
     assert "THREADS is '0'" in line["message"]
+    assert "DTYPE is 'int4'" in line["message"]
 
 
 def damaged_copy(folder: Path, to: Path, damage: str) -> Path:

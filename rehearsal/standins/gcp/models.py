@@ -43,4 +43,4 @@ MODELS: dict[str, Model] = {
 """Every modelled type by its token."""
 
 RULES = (rules_common, rules_names, rules_references, rules_run, rules_run_probes)
-"""The modules whose predicates `rehearsal/data/refusals.yaml` names; importing them makes those known."""
+"""The modules whose predicates `rehearsal/data/refusals` names; importing them makes those known."""

@@ -1,4 +1,4 @@
-"""Predicates for `rehearsal/data/refusals.yaml` that fit any type: patterns, choices, ranges, shapes."""
+"""Predicates for `rehearsal/data/refusals` that fit any type: patterns, choices, ranges, shapes."""
 
 from __future__ import annotations
 

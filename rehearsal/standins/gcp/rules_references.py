@@ -182,3 +182,24 @@ def image_missing(cloud: Cloud, inputs: Properties, paths: list[str]) -> Iterato
             there = any(tag in record.body.get("tags", []) for record in pushed)
         if not there:
             yield path, {"image": image}
+
+
+@predicate
+def bucket_elsewhere(cloud: Cloud, inputs: Properties, paths: list[str]) -> Iterator[Finding]:
+    """A mounted bucket in another location than what mounts it."""
+    here = known(inputs, "location")
+    for path, value in find(inputs, paths):
+        record = cloud.world.get(bucket_name(value))
+        there = str(record.body.get("location", here)).lower() if record is not None else here
+        if here is not None and there != here:
+            yield path, {"bucket": value, "there": there, "here": here}
+
+
+@predicate
+def public_gpu(cloud: Cloud, inputs: Properties) -> Iterator[Finding]:
+    """Anyone as an invoker of a service that has a GPU."""
+    if known(inputs, "member") not in ("allUsers", "allAuthenticatedUsers"):
+        return
+    record = cloud.world.get(run_name(inputs["project"], inputs["location"], "services", inputs["name"]))
+    if record is not None and known(record.body.get("template"), "nodeSelector"):
+        yield "member", {"member": inputs["member"], "service": inputs["name"]}

@@ -92,6 +92,30 @@ def quantity_malformed(cloud: Cloud, inputs: Properties) -> Iterator[Finding]:  
 
 
 @predicate
+def limit_unknown(cloud: Cloud, inputs: Properties, values: list[str]) -> Iterator[Finding]:  # noqa: ARG001
+    """A limit on something that Cloud Run cannot limit."""
+    for unit in units(inputs):
+        for path, container in unit.containers:
+            for name in limits(container):
+                if name not in values:
+                    yield f"{path}.resources.limits", {"value": name, "values": ", ".join(values)}
+
+
+@predicate
+def memory_not_given(cloud: Cloud, inputs: Properties) -> Iterator[Finding]:  # noqa: ARG001
+    """A container that mounts something and is left with the default memory."""
+    for unit in units(inputs):
+        for path, container in unit.containers:
+            resources = container.get("resources")
+            if (
+                container.get("volumeMounts")
+                and resources is not UNKNOWN
+                and "memory" not in limits(container)
+            ):
+                yield path, {}
+
+
+@predicate
 def cpu_count(cloud: Cloud, inputs: Properties, values: list[int]) -> Iterator[Finding]:  # noqa: ARG001
     """A number of whole CPUs that Cloud Run does not offer."""
     for path, container in _cpu_only(inputs):

@@ -61,12 +61,12 @@ def main(environment: Mapping[str, str] | None = None) -> None:
         signal.signal(number, _leave)
     try:
         chosen = settings.from_environment(environment)
-        staged = manifest.check(chosen.model_path)
+        manifest.check(chosen.model_path)
     except StartupError as error:
         LOG.error("%s", error)
         sys.exit(error.code)
     prepare_libraries(chosen.threads)
-    sys.exit(serve(chosen, staged.dtype))
+    sys.exit(serve(chosen))
 
 
 def prepare_libraries(threads: int) -> None:
@@ -80,12 +80,11 @@ def prepare_libraries(threads: int) -> None:
     }
 
 
-def serve(chosen: Settings, dtype: str) -> int:
+def serve(chosen: Settings) -> int:
     """Serves until SIGTERM or SIGINT, or until the model turns out not to load.
 
     Args:
         chosen: the server's settings.
-        dtype: element type of the staged weights.
 
     Returns:
         The exit status.
@@ -94,7 +93,7 @@ def serve(chosen: Settings, dtype: str) -> int:
     def make_engine() -> Engine:
         from serve.transformers_engine import TransformersEngine
 
-        return TransformersEngine(chosen.model_path, dtype, chosen.threads)
+        return TransformersEngine(chosen.model_path, chosen.dtype, chosen.threads)
 
     scheduler = Scheduler(make_engine, chosen.max_queue)
 

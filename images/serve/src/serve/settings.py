@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +20,7 @@ class Settings(BaseModel):
     model_path: Path = Field(alias="MODEL_PATH")
     model_name: str = Field(alias="MODEL_NAME", min_length=1)
     port: int = Field(alias="PORT", ge=0, le=65535)
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(alias="DTYPE")
     max_input_tokens: int = Field(alias="MAX_INPUT_TOKENS", ge=1)
     max_new_tokens: int = Field(alias="MAX_NEW_TOKENS", ge=1)
     max_queue: int = Field(alias="MAX_QUEUE", ge=1)

@@ -34,8 +34,8 @@ class TransformersEngine:
 
     Args:
         folder: a complete staged model with safetensors weights.
-        dtype: the staged weights' element type. A GPU computes in it; the CPU computes in float32, in which
-            every operation is exact enough and none is missing.
+        dtype: element type to compute in. Weights staged in another are converted, tensor by tensor, as they
+            are read.
         threads: threads that one forward pass uses on the CPU.
     """
 
@@ -43,7 +43,7 @@ class TransformersEngine:
         self._folder = folder
         self._threads = threads
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._dtype: torch.dtype = getattr(torch, dtype) if self._device == "cuda" else torch.float32
+        self._dtype: torch.dtype = getattr(torch, dtype)
         self._encoding = threading.Lock()
 
     def load(self) -> ModelInfo:

@@ -1,0 +1,144 @@
+"""What answering prompts needs: in a container's memory, and in the memory of one GPU or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stacks.plan.hardware import Accelerator, ComputeMachine, accelerators, compute_machines
+from stacks.plan.quantity import human
+from stacks.plan.sizing import dtypes, terms
+from stacks.plan.sizing.candidates import Candidate, smallest
+from stacks.plan.spec import ModelSpec
+from stacks.plan.tokens import DEFAULT_QUEUE, TokenLimits
+from stacks.plan.types import SizingLine
+
+BATCHED_SEQUENCES = DEFAULT_QUEUE
+"""Sequences that an engine with continuous batching is sized for: as many as a server holds by default."""
+
+SHARDING_ENGINES = ("vllm",)
+"""Engines that share one model among the GPUs of a machine; the others use one."""
+
+
+def host_lines(
+    model: ModelSpec, tokens: TokenLimits, dtype: str, *, mounted: bool = True
+) -> tuple[SizingLine, ...]:
+    """Lists what a container needs in memory when the CPU computes, one request after the other.
+
+    Args:
+        model: what is served.
+        tokens: limits of one request.
+        dtype: element type of computing.
+        mounted: whether the weights come from a bucket mounted in the container.
+    """
+    lines = [
+        terms.weights(model, dtype),
+        terms.loading(model, dtype),
+        terms.cache(model, tokens, dtype),
+        terms.activations(model, tokens, dtype),
+        terms.runtime(),
+        *([terms.mount()] if mounted else []),
+    ]
+    return terms.with_headroom(lines)
+
+
+def gpu_host_lines(model: ModelSpec, dtype: str, *, mounted: bool = True) -> tuple[SizingLine, ...]:
+    """Lists what a container needs in memory when a GPU computes: the weights pass through it."""
+    lines = [
+        terms.weights(model, dtype),
+        terms.loading(model, dtype),
+        terms.runtime(),
+        *([terms.mount()] if mounted else []),
+    ]
+    return terms.with_headroom(lines)
+
+
+def gpu_lines(
+    model: ModelSpec, tokens: TokenLimits, dtype: str, *, sequences: int = 1, shards: int = 1
+) -> tuple[SizingLine, ...]:
+    """Lists what serving needs in the memory of each of `shards` GPUs that hold the model together."""
+    lines = [
+        terms.weights(model, dtype, shards),
+        terms.cache(model, tokens, dtype, sequences=sequences, shards=shards),
+        terms.activations(model, tokens, dtype),
+        terms.cuda(),
+    ]
+    return terms.with_headroom(lines)
+
+
+def vertex_cpu(model: ModelSpec, tokens: TokenLimits, dtype: str) -> Candidate:
+    """Chooses the smallest machine without GPU that Vertex AI serves with."""
+    lines = host_lines(model, tokens, dtype, mounted=False)
+    machines = [one for one in compute_machines().values() if one.vertex_serving and not one.accelerator]
+    machines.sort(key=lambda one: (one.memory_bytes, one.cpus, _price(one)))
+    return smallest(Candidate(one.name, lines, one.memory_bytes, "instance") for one in machines)
+
+
+def vertex_gpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str | None = None) -> Candidate:
+    """Chooses the machine with the least GPU memory that Vertex AI serves with and that holds a model.
+
+    Args:
+        model: what is served.
+        tokens: limits of one request.
+        engine: one that shares a model among GPUs may get several.
+        dtype: element type of computing; None for each GPU's usual one.
+    """
+    shares = engine in SHARDING_ENGINES
+    kinds = list(accelerators())
+    places = [
+        place
+        for kind in kinds
+        if dtype is None or dtypes.refusal(model, dtype, kind) is None
+        for place in _gpu_machines(kind)
+        if place.count == 1 or (shares and not model.architecture.heads % place.count)
+    ]
+    places.sort(key=lambda one: (one.count * one.gpu.memory_bytes, one.count, kinds.index(one.gpu.name)))
+    sequences = BATCHED_SEQUENCES if shares else 1
+    return smallest(_on_gpus(model, tokens, place, dtype, sequences) for place in places)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A machine with so many GPUs of one kind."""
+
+    machine: ComputeMachine
+    count: int
+    gpu: Accelerator
+
+
+def _on_gpus(
+    model: ModelSpec, tokens: TokenLimits, place: _Place, dtype: str | None, sequences: int
+) -> Candidate:
+    chosen = dtype or dtypes.default_dtype(model, place.gpu.name)
+    host = terms.total(gpu_host_lines(model, chosen, mounted=False))
+    own = place.machine.memory_bytes
+    obstacle = f"has {human(own)} of its own memory and {human(host)} pass through it" if host > own else ""
+    return Candidate(
+        machine=f"{place.machine.name}, {place.count} {place.gpu.name}",
+        lines=gpu_lines(model, tokens, chosen, sequences=sequences, shards=place.count),
+        have=place.gpu.memory_bytes,
+        per="GPU",
+        obstacle=obstacle,
+        notes=() if place.gpu.confirmed else (f"memory of {place.gpu.name} is unconfirmed",),
+        dtype=chosen,
+    )
+
+
+def _gpu_machines(kind: str) -> Iterator[_Place]:
+    """Lists Vertex AI's serving machines that have, or take, GPUs of a kind; smallest first."""
+    machines = [
+        one
+        for one in sorted(compute_machines().values(), key=lambda one: (one.memory_bytes, one.cpus))
+        if one.vertex_serving and not one.spot_only
+    ]
+    gpu = accelerators()[kind]
+    for machine in machines:
+        if machine.accelerator == kind:
+            yield _Place(machine, machine.accelerator_count, gpu)
+        elif gpu.n1_counts and machine.family in ("n1-standard", "n1-highmem"):
+            for count in gpu.n1_counts.value.get(machine.cpus, []):
+                yield _Place(machine, count, gpu)
+
+
+def _price(machine: ComputeMachine) -> float:
+    return machine.hourly_usd.value if machine.hourly_usd else float("inf")

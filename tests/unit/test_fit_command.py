@@ -1,0 +1,68 @@
+"""`llmstack fit`: one table, the arithmetic on request, JSON, and one line for a wrong name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from llmstack.main import app
+from stacks.plan.hardware import BUILT_TOPOLOGIES, TOPOLOGIES
+
+
+def fit(*words: str, status: int = 0) -> str:
+    done = CliRunner().invoke(app, ["fit", *words])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def rows(*words: str) -> list[dict[str, Any]]:
+    found = json.loads(fit(*words, "--json"))
+    assert isinstance(found, list)
+    return found
+
+
+def test_one_table_shows_every_topology_and_marks_those_that_cannot_be_deployed_yet() -> None:
+    text = fit("google/flan-t5-base")
+    assert text.count("for each") == 1
+    for topology in TOPOLOGIES:
+        mark = "" if topology in BUILT_TOPOLOGIES else " (not yet)"
+        assert f" {topology}{mark} " in text
+
+
+def test_what_does_not_fit_is_told_with_its_sum_and_what_would_work() -> None:
+    text = fit("google/flan-t5-xxl")
+    assert "does not fit: needs 48.01 GiB for each instance (weights 41.48 GiB + " in text
+    assert "would work: dtype: bfloat16 (8 CPU, 25Gi)" in text
+
+
+def test_explain_adds_the_arithmetic_of_every_row() -> None:
+    terse, full = fit("gpt2"), fit("gpt2", "--explain")
+    assert "124,439,808 parameters × 4 bytes (float32)" not in terse
+    assert "124,439,808 parameters × 4 bytes (float32)" in full
+    assert "parameters × 12 bytes (float32 weights, momentum, variance)" in full
+
+
+def test_a_topology_may_be_named() -> None:
+    assert {row["topology"] for row in rows("gpt2", "--topology", "vertex")} == {"vertex"}
+
+
+def test_json_has_what_the_table_has() -> None:
+    for row in rows("google/flan-t5-xxl"):
+        assert row["margin_bytes"] == row["have_bytes"] - row["need_bytes"]
+        assert row["need_bytes"] == sum(line["bytes"] for line in row["lines"])
+        assert row["deployable"] == (row["topology"] in BUILT_TOPOLOGIES)
+        assert bool(row["remedy"]) != row["fits"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("google/flan-t5-bse",), "there is no model 'google/flan-t5-bse': did you mean google/flan-t5-base"),
+        (("gpt2", "--topology", "vertx"), "there is no topology 'vertx': did you mean vertex"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest_one(words: tuple[str, ...], message: str) -> None:
+    assert message in fit(*words, status=2)
