@@ -1,0 +1,79 @@
+"""Which roles the two accounts get, where, and why: the least of Google's predefined roles for the work.
+
+What a role holds: https://cloud.google.com/iam/docs/roles-permissions (page of its service). A stack's own
+resources do not exist yet when the project is prepared, so roles on them are roles on the project; where
+Google can judge a condition on the resource's name, there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmstack.bootstrap.target import DEPLOYER, PREVIEWER, Target
+
+PROJECT, STATE_BUCKET, KEY = "project", "state bucket", "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One role that one account gets."""
+
+    account: str
+    scope: str
+    role: str
+    why: str
+    own_buckets: bool = False
+    """Whether, among buckets and objects, it holds only for those of the stacks."""
+
+
+ACCESS: tuple[Access, ...] = (
+    Access(DEPLOYER, PROJECT, "roles/run.admin", "services and jobs, and who may call a service"),
+    Access(
+        DEPLOYER, PROJECT, "roles/artifactregistry.admin", "the image repository, and pushing images into it"
+    ),
+    Access(
+        DEPLOYER, PROJECT, "roles/storage.admin", "the model buckets and their access, staged models", True
+    ),
+    Access(DEPLOYER, PROJECT, "roles/secretmanager.admin", "the Hub token's secret and who may read it"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountCreator", "one account for each service and job"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountDeleter", "the accounts of what is removed"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountUser", "running services and jobs as their accounts"),
+    Access(
+        DEPLOYER, PROJECT, "roles/serviceusage.serviceUsageViewer", "seeing that an API is enabled already"
+    ),
+    Access(DEPLOYER, STATE_BUCKET, "roles/storage.objectUser", "reading and writing states and their locks"),
+    Access(DEPLOYER, KEY, "roles/cloudkms.cryptoKeyEncrypterDecrypter", "secrets in stack files and states"),
+    Access(PREVIEWER, PROJECT, "roles/run.viewer", "reading services and jobs"),
+    Access(PREVIEWER, PROJECT, "roles/artifactregistry.reader", "reading the image repository"),
+    Access(PREVIEWER, PROJECT, "roles/storage.bucketViewer", "reading the settings of buckets"),
+    Access(
+        PREVIEWER, PROJECT, "roles/storage.objectViewer", "reading what a staged model says it holds", True
+    ),
+    Access(
+        PREVIEWER, PROJECT, "roles/secretmanager.viewer", "reading that a secret is there, not what it holds"
+    ),
+    Access(PREVIEWER, PROJECT, "roles/iam.serviceAccountViewer", "reading the accounts"),
+    Access(
+        PREVIEWER, PROJECT, "roles/iam.securityReviewer", "reading who has access to buckets and services"
+    ),
+    Access(PREVIEWER, PROJECT, "roles/serviceusage.serviceUsageViewer", "reading which APIs are enabled"),
+    Access(PREVIEWER, STATE_BUCKET, "roles/storage.objectViewer", "reading states; a preview takes no lock"),
+    Access(PREVIEWER, KEY, "roles/cloudkms.cryptoKeyDecrypter", "secrets that a program reads to preview"),
+)
+
+
+def own_buckets(target: Target) -> dict[str, str]:
+    """The condition that keeps a role, among buckets and objects, to the stacks' own.
+
+    Their names begin with the project's ID, see `stacks.plan.naming.bucket_name`. What is neither a bucket
+    nor an object passes: a bucket is created on the project. Attributes:
+    https://cloud.google.com/iam/docs/conditions-resource-attributes
+    """
+    kinds = ("storage.googleapis.com/Bucket", "storage.googleapis.com/Object")
+    neither = " && ".join(f"resource.type != '{kind}'" for kind in kinds)
+    prefix = f"projects/_/buckets/{target.project}-"
+    return {
+        "title": "buckets-of-stacks",
+        "description": "Only buckets that the project's stacks made",
+        "expression": f"({neither}) || resource.name.startsWith('{prefix}')",
+    }
