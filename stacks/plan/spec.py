@@ -8,10 +8,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from stacks.config_errors import refuse
+from stacks.plan.field_texts import field_texts
 
 Certainty = Literal["C", "D", "U"]
 """C: read in the source named. D: computed from such facts. U: unconfirmed, from memory."""
@@ -37,9 +48,21 @@ class Strict(BaseModel):
     The text below a field tells editors what its key is for.
     """
 
+    # Built when first used: a preview uses few of the tables' models.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, use_attribute_docstrings=True
+        frozen=True, extra="forbid", strict=True, alias_generator=to_camel, defer_build=True
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describes each key by the text below its field."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in field_texts(cls).items():
+            properties[to_camel(name)].setdefault("description", text)
+        return schema
 
 
 def shaped(pattern: str) -> WithJsonSchema:
