@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from llmstack.commands import ask, catalog, doctor, environment, plan, schema
+from llmstack.commands import ask, catalog, doctor, environment, fault, plan, recover, rehearse, schema
 
 app = typer.Typer(
     name="llmstack",
@@ -21,6 +21,9 @@ app.command("down")(environment.down)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
+app.command("recover")(recover.recover)
+app.command("fault")(fault.fault)
+app.command("rehearse")(rehearse.rehearse)
 
 
 def main() -> None:

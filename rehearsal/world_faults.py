@@ -26,8 +26,9 @@ _ANSWERS = {
     "503": (503, "UNAVAILABLE", "The service is currently unavailable."),
     "error": (500, "INTERNAL", "An internal error has occurred."),
 }
-KINDS = (*_ANSWERS, "slow", "crash_before", "crash_after")
-"""What can be injected. `slow` waits `seconds` and goes on; a crash kills the process at once."""
+KINDS = (*_ANSWERS, "slow", "late", "crash_before", "crash_after")
+"""What can be injected. `slow` waits `seconds` and goes on; `late` goes on and answers only after `seconds`;
+a crash kills the process at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Fault:
         target: Pattern of a full resource name.
         nth: The first matching call that it strikes, from 1.
         times: How many calls in a row it strikes.
-        seconds: How long `slow` takes.
+        seconds: How long `slow` and `late` take.
         message: Said instead of the kind's own message.
     """
 
@@ -136,10 +137,14 @@ class Faults:
         except Exception as error:
             self._end(number, "error", str(error))
             raise
+        for fault in striking:
+            if fault.kind == "late":
+                self._end(number, "late", "")
+                time.sleep(fault.seconds)
         if any(fault.kind == "crash_after" for fault in striking):
             self._end(number, "crash_after", "")
             _die()
-        self._end(number, "slow" if striking else "ok", "")
+        self._end(number, striking[0].kind if striking else "ok", "")
 
     def _begin(self, provider: str, operation: str, target: str) -> tuple[int, list[Fault]]:
         """Record the call, count it for every fault that matches, and return those that strike it."""

@@ -18,7 +18,7 @@ _REMEDIES: Mapping[str, str] = {
     "not_found": "check the model's repository and revision; a private one also needs the Hub token",
     "unsupported": "the repository has no weights in this format; choose another format, revision or model",
     "integrity": "the downloaded files did not match the Hub's checksums; run `pulumi up` again",
-    "permission": "the job's service account needs roles/storage.objectUser on the bucket",
+    "permission": "{account} needs roles/storage.objectUser on {bucket}",
     "storage_full": "the job ran out of storage; give it more memory or the bucket more quota",
     "unavailable": "the Hub or Cloud Storage could not be reached; run `pulumi up` again",
     "interrupted": "the job was stopped; run `pulumi up` again",
@@ -26,8 +26,14 @@ _REMEDIES: Mapping[str, str] = {
 _KILLED = "the container was killed, mostly for lack of memory; give the job more (137)"
 
 
-def explain(code: int | None) -> str:
-    """The meaning and remedy of a job's exit code, empty where there is nothing to add."""
+def explain(code: int | None, account: str = "the job's service account", bucket: str = "the bucket") -> str:
+    """The meaning and remedy of a job's exit code, empty where there is nothing to add.
+
+    Args:
+        code: the exit code, None where it is not known.
+        account: whom the job runs as, as a remedy names it.
+        bucket: where the job writes, as a remedy names it.
+    """
     if code is None:
         return ""
     if code == 137:  # 128 + SIGKILL, which the platform sends at the memory limit.
@@ -35,7 +41,8 @@ def explain(code: int | None) -> str:
     name = _names().get(code)
     if name is None:
         return f"exit code {code}"
-    return f"exit code {code} ({name}): {_REMEDIES.get(name, 'see its log')}"
+    remedy = _REMEDIES.get(name, "see its log").format(account=account, bucket=bucket)
+    return f"exit code {code} ({name}): {remedy}"
 
 
 @functools.cache

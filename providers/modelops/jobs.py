@@ -41,6 +41,8 @@ class Job:
     args: tuple[str, ...]
     label: str
     """The `llm-target` of its executions."""
+    account: str
+    """E-mail address of the service account that it runs as; empty where the definition names none."""
 
 
 class Jobs:
@@ -158,9 +160,11 @@ class Jobs:
 
 def _job(body: dict[str, Any]) -> Job:
     template = body.get("template", {})
-    containers = template.get("template", {}).get("containers", [])
+    task = template.get("template", {})
+    containers = task.get("containers", [])
     args = tuple(containers[0].get("args", [])) if containers else ()
-    return Job(body["name"], args, template.get("labels", {}).get(LABEL, ""))
+    label = template.get("labels", {}).get(LABEL, "")
+    return Job(body["name"], args, label, task.get("serviceAccount", ""))
 
 
 def _execution(body: dict[str, Any]) -> Execution:

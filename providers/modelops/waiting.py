@@ -8,6 +8,7 @@ from providers.base.errors import Cancelled, ProviderError
 from providers.base.provider import Provider
 from providers.modelops.exit_codes import explain
 from providers.modelops.jobs import Execution, Jobs
+from providers.modelops.staged_inputs import StagedInputs
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
@@ -70,7 +71,19 @@ def _failure(jobs: Jobs, execution: Execution, what: str) -> str:
         code, said = jobs.exit_code(execution)
     except ProviderError:  # What is known of the failure counts more than why there is no more of it.
         code, said = None, ""
-    causes = "; ".join(part.rstrip(".") for part in (execution.message or said, explain(code)) if part)
+    meaning = explain(code, **_names(jobs, execution))
+    causes = "; ".join(part.rstrip(".") for part in (execution.message or said, meaning) if part)
     text = f"{what}: execution {execution.short_name} failed: {causes or 'Cloud Run gives no reason'}"
     log = f" Log: {execution.log_uri}." if execution.log_uri else ""
     return f"{text}.{log} The next `pulumi up` stages anew."
+
+
+def _names(jobs: Jobs, execution: Execution) -> dict[str, str]:
+    """Whom the job runs as and where it writes, as far as its definition tells."""
+    try:
+        job = jobs.get(execution.name.partition("/executions/")[0])
+    except ProviderError:
+        return {}
+    inputs = StagedInputs.from_job(job)
+    names = {"account": job.account, "bucket": f"bucket {inputs.place.bucket}" if inputs else ""}
+    return {key: name for key, name in names.items() if name}

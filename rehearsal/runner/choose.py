@@ -9,17 +9,24 @@ from pathlib import Path
 
 from rehearsal.runner import docker
 from rehearsal.runner.process import ProcessRunner
+from rehearsal.runner.stub import StubRunner
 from rehearsal.runner.types import Handle, Runner, StartError, WorkloadSpec
 
 VARIABLE = "LLMSTACK_RUNNER"
-CHOICES = ("auto", "docker", "process", "none")
+CHOICES = ("auto", "docker", "process", "stub", "none")
 _LOG = logging.getLogger(__name__)
+
+
+def starts_services() -> bool:
+    """Whether services' containers run at all; without them a service only gets an address."""
+    return os.environ.get(VARIABLE) not in ("none", "stub")
 
 
 def choose_runner() -> Runner:
     """The runner that `LLMSTACK_RUNNER` asks for: `docker`, `process`, or `auto` (the default).
 
-    With `none` the stand-ins start no service; jobs still run, as with `auto`.
+    With `none` the stand-ins start no service; jobs still run, as with `auto`. With `stub` they start no
+    service either, and a staging job writes a stub in place of the model.
 
     Raises:
         StartError: the variable has another value.
@@ -29,6 +36,8 @@ def choose_runner() -> Runner:
         raise StartError(f"{VARIABLE}={wanted}: use one of {', '.join(CHOICES)}")
     if wanted == "docker":
         return docker.DockerRunner()
+    if wanted == "stub":
+        return StubRunner()
     if wanted == "process" or not docker.reachable():
         return ProcessRunner()
     return AutoRunner()

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -44,35 +44,14 @@ class ProcessRunner:
         if not python.exists():
             raise StartError(f"{python} is missing: run `make images` to install what the image runs with")
         argv[0] = _executable(argv[0], python)
-        exit_file = spec.folder / "exit"
-        exit_file.unlink(missing_ok=True)
-        scratch = spec.folder / "tmp"
-        scratch.mkdir(exist_ok=True)
         env = {
-            **_BASE,
-            **_network(),
             **start.env,
             **{name: _mapped(value, spec.mounts) for name, value in spec.env.items()},
             "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(spec.image.snapshot / "src"),
-            # Google's libraries look for a person's own credentials below the home folder.
-            "HOME": str(scratch),
-            "TMPDIR": str(scratch),
             "HOST": "127.0.0.1",
-            "LLMSTACK_REHEARSAL": str(spec.world),
-            WORKLOAD_VARIABLE: spec.id,
         }
-        with spec.log.open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-S", init.__file__, str(exit_file), *argv],
-                cwd=spec.image.snapshot,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        return ProcessHandle(psutil.Process(child.pid), exit_file, child)
+        return launch(spec, argv, env, spec.image.snapshot)
 
     def adopt(self, folder: Path, state: Mapping[str, str]) -> ProcessHandle | None:
         """See `Runner.adopt`: the process if it still is the one that was started, or its exit code."""
@@ -80,6 +59,42 @@ class ProcessRunner:
         if process is None and not (folder / "exit").exists():
             return None
         return ProcessHandle(process, folder / "exit", None)
+
+
+def launch(spec: WorkloadSpec, argv: Sequence[str], env: Mapping[str, str], folder: Path) -> ProcessHandle:
+    """Start a command as a workload, in a session of its own.
+
+    Args:
+        spec: the workload; its folder receives log, exit code and temporary files.
+        argv: the command.
+        env: its variables, on top of what every workload has.
+        folder: where it starts.
+    """
+    exit_file = spec.folder / "exit"
+    exit_file.unlink(missing_ok=True)
+    scratch = spec.folder / "tmp"
+    scratch.mkdir(exist_ok=True)
+    variables = {
+        **_BASE,
+        **_network(),
+        **env,
+        # Google's libraries look for a person's own credentials below the home folder.
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "LLMSTACK_REHEARSAL": str(spec.world),
+        WORKLOAD_VARIABLE: spec.id,
+    }
+    with spec.log.open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", init.__file__, str(exit_file), *argv],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    return ProcessHandle(psutil.Process(child.pid), exit_file, child)
 
 
 class ProcessHandle:

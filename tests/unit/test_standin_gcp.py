@@ -110,9 +110,9 @@ def test_what_is_removed_is_gone_and_removing_it_again_is_no_error(world: World,
 @pytest.mark.parametrize(
     "token", [t for t in ALL if t not in (*_RENAMING, VERSION) and "projects/service" not in t]
 )
-def test_a_name_that_exists_is_refused_with_the_commands_that_import_it(world: World, token: str) -> None:
+def test_a_name_that_exists_is_refused_with_the_command_that_imports_it(world: World, token: str) -> None:
     Resource(world, token).up(ACCEPTED[token])
-    with pytest.raises(ProviderError, match=r"Error 409: .*give r the id \S+ .*pulumi import --file"):
+    with pytest.raises(ProviderError, match=r"Error 409: .*`llmstack recover dev` imports it"):
         Resource(world, token).up(ACCEPTED[token])
 
 
@@ -254,6 +254,25 @@ def test_an_update_of_what_the_world_does_not_have_says_so(world: World) -> None
     world.delete(bucket_name("acme-models.v1"))
     with pytest.raises(ProviderError, match="not in the rehearsed cloud"):
         resource.up({**ACCEPTED[BUCKET], "labels": {}})
+
+
+def test_an_input_that_is_not_modelled_is_kept_and_warned_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = Resource(world, BUCKET)
+    said: list[str] = []
+    monkeypatch.setattr(resource.standin.log, "warning", lambda _, text: said.append(text))
+    website = {"mainPageSuffix": "index.html"}
+    assert resource.up({**ACCEPTED[BUCKET], "website": website})["website"] == website
+    assert said == ["website: accepted without a check, because the rehearsed cloud does not model it"]
+
+
+def test_a_type_that_is_not_modelled_cannot_be_made_past_its_check(world: World) -> None:
+    token = "gcp:compute/instance:Instance"
+    standin = Resource(world, token).standin
+    request = CreateRequest(f"urn:pulumi:dev::llm::{token}::r", token, "r", {})
+    with pytest.raises(ProviderError, match=f"not modelled by the rehearsed cloud: {token}"):
+        asyncio.run(standin.create(request))
 
 
 def test_an_api_is_left_enabled_unless_the_program_says_otherwise(world: World) -> None:

@@ -114,3 +114,12 @@ def test_a_crash_kills_the_process_before_or_after_the_effect(
 def test_a_fault_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="fault"):
         Fault(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_late_answer_comes_after_its_effect(world: World) -> None:
+    world.faults.add(Fault("late", seconds=0.01))
+    effect = []
+    with world.call(TOKEN, "create", NAME):
+        effect.append([call.outcome for call in world.calls()])
+    assert effect == [["running"]]
+    assert [call.outcome for call in world.calls()] == ["late"]

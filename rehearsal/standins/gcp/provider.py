@@ -25,10 +25,11 @@ from providers.base.provider import (
     UpdateRequest,
 )
 from providers.base.values import UNKNOWN, Properties, mark_secret, strip_secrets
+from rehearsal.runner.choose import starts_services
 from rehearsal.standins.common import Standin, open_world
 from rehearsal.standins.compare import comparable, differences, filled_paths, like, replace_paths
 from rehearsal.standins.gcp.models import MODELS
-from rehearsal.standins.model import Cloud, Found, Model, RecordModel
+from rehearsal.standins.model import Cloud, Found, Model
 from rehearsal.standins.refusals import refused
 from rehearsal.standins.sdk import ResourceType, resource_type, sdk_version
 from rehearsal.standins.typecheck import check_types
@@ -81,7 +82,7 @@ class GcpStandin(Standin):
             return CreateResponse("", _foretold(types, request.inputs))
         cloud = self._cloud(request.urn, request.timeout)
         inputs = _plain(request.inputs)
-        id = await self.in_world(lambda: self._create(model, cloud, inputs, request.name))
+        id = await self.in_world(lambda: self._create(model, cloud, inputs, request.urn))
         outputs = await self._settled(model, cloud, id, request.inputs, {})
         return CreateResponse(id, outputs)
 
@@ -152,15 +153,14 @@ class GcpStandin(Standin):
             cloud.warn(f"{name}: accepted without a check, because the rehearsed cloud does not model it")
         return {name: value for name, value in inputs.items() if name in types.inputs or name == _GENERATED}
 
-    def _create(self, model: Model, cloud: Cloud, inputs: Properties, name: str) -> str:
+    def _create(self, model: Model, cloud: Cloud, inputs: Properties, urn: str) -> str:
         address = model.address(cloud, inputs)
         with self.world.call(model.type_name, "create", address):
             self._refuse(model, cloud, inputs)
             try:
                 return model.create(cloud, inputs)
             except AlreadyExists as error:
-                remedy = _import_remedy(model, cloud, address, name)
-                raise AlreadyExists(f"{error.message} {remedy}") from error
+                raise AlreadyExists(f"{error.message} {_import_remedy(urn)}") from error
 
     def _update(self, model: Model, cloud: Cloud, id: str, inputs: Properties) -> None:
         with self.world.call(model.type_name, "update", id):
@@ -205,7 +205,7 @@ class GcpStandin(Standin):
 
     def _cloud(self, urn: str, timeout: float | None) -> Cloud:
         warn: Callable[[str], None] = lambda text: self.log.warning(urn, text)  # noqa: E731
-        runs = os.environ.get("LLMSTACK_RUNNER") != "none"
+        runs = starts_services()
         return Cloud(self.world, self._project, self._region, runs, warn, timeout or _CREATE_SECONDS)
 
 
@@ -214,14 +214,12 @@ def not_modelled(token: str) -> str:
     return f"not modelled by the rehearsed cloud: {token} (modelled: {', '.join(sorted(MODELS))})"
 
 
-def _import_remedy(model: Model, cloud: Cloud, address: str, name: str) -> str:
+def _import_remedy(urn: str) -> str:
     """What to do about a resource that exists, though the stack does not know it."""
-    # `pulumi import TYPE NAME ID` would put it beside its component, and the next up would make it again.
-    id = model.id_of(cloud, address) if isinstance(model, RecordModel) else address
+    stack = urn.split(":")[2]
     return (
-        "It is not in this stack's state, and nothing is adopted: choose another name, delete it, or import "
-        f"it: `pulumi preview --import-file import.json`, give {name} the id {id} in that file, "
-        "`pulumi import --file import.json`."
+        f"It is not in the state of stack {stack}, and nothing is adopted: if an `up` was cut off, "
+        f"`llmstack recover {stack}` imports it; else choose another name."
     )
 
 

@@ -1,0 +1,113 @@
+"""Under which id Google knows a resource, by type: what `pulumi import` takes.
+
+A type stands here when creating it twice is refused (409), or makes a second one. Sources are the
+"Import" sections of the installed SDK's classes, and where the SDK has none, the Terraform provider's pages,
+whose ids the SDK takes over.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""How the engine writes a value that is known only later: `UnknownStringValue` of its `resource/plugin`."""
+
+SECRET_VERSION: Final = "gcp:secretmanager/secretVersion:SecretVersion"  # noqa: S105 - a type's name
+
+
+@dataclass(frozen=True, slots=True)
+class IdForm:
+    """How the id of one type is made.
+
+    Attributes:
+        form: The id, with the names of inputs in braces.
+        marks: The input that says whose resource it is: what exists under the id is this stack's only if
+            it has the same there.
+        source: Where the form is written down.
+    """
+
+    form: str
+    marks: str
+    source: str
+
+
+_TERRAFORM = "https://registry.terraform.io/providers/hashicorp/google/latest/docs/resources"
+
+ID_FORMS: Final[Mapping[str, IdForm]] = {
+    "gcp:storage/bucket:Bucket": IdForm("{project}/{name}", "labels", f"{_TERRAFORM}/storage_bucket#import"),
+    "gcp:serviceaccount/account:Account": IdForm(
+        "projects/{project}/serviceAccounts/{accountId}@{project}.iam.gserviceaccount.com",
+        "displayName",
+        f"{_TERRAFORM}/google_service_account#import",
+    ),
+    "gcp:artifactregistry/repository:Repository": IdForm(
+        "projects/{project}/locations/{location}/repositories/{repositoryId}",
+        "labels",
+        "pulumi_gcp.artifactregistry.Repository, Import",
+    ),
+    "gcp:cloudrunv2/service:Service": IdForm(
+        "projects/{project}/locations/{location}/services/{name}",
+        "labels",
+        "pulumi_gcp.cloudrunv2.Service, Import",
+    ),
+    "gcp:cloudrunv2/job:Job": IdForm(
+        "projects/{project}/locations/{location}/jobs/{name}",
+        "labels",
+        "pulumi_gcp.cloudrunv2.Job, Import",
+    ),
+    "gcp:secretmanager/secret:Secret": IdForm(
+        "projects/{project}/secrets/{secretId}", "labels", "pulumi_gcp.secretmanager.Secret, Import"
+    ),
+    # Google gives the number, so every number that is likely is looked at; the secret says whose it is.
+    SECRET_VERSION: IdForm(
+        "{secret}/versions/{number}", "", "pulumi_gcp.secretmanager.SecretVersion, Import"
+    ),
+}
+
+IDEMPOTENT: Final[Mapping[str, str]] = {
+    "gcp:projects/service:Service": "enabling an API that is enabled changes nothing",
+    "docker-build:index:Image": "the same context is pushed again under the same digest",
+    "modelops:index:StagedModel": "a model that lies in the bucket is taken as it is",
+}
+"""Types that `up` may create again; IAM members belong to them too."""
+
+
+def is_idempotent(type_: str) -> bool:
+    """Whether creating it again changes nothing: Google adds a binding that is there already only once."""
+    return type_ in IDEMPOTENT or type_.lower().endswith("iammember")
+
+
+def import_id(type_: str, inputs: Mapping[str, Any]) -> str | None:
+    """The id of a resource with these inputs; None where one of them is not known yet.
+
+    What depends on a resource that the state does not have cannot have been made after it.
+    """
+    form = ID_FORMS[type_].form
+    names = [name for _, name, _, _ in string.Formatter().parse(form) if name]
+    values = {name: inputs.get(name) for name in names}
+    known = all(isinstance(value, str) and value and UNKNOWN not in value for value in values.values())
+    return form.format_map(values) if known else None
+
+
+def is_ours(type_: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
+    """Whether what exists carries the mark that the program gives it.
+
+    Args:
+        type_: The type's token.
+        inputs: What the program wants.
+        outputs: What exists.
+    """
+    mark = ID_FORMS[type_].marks
+    if not mark:
+        return True
+    wanted = inputs.get(mark)
+    if not wanted:
+        return False
+    # The provider shows in `labels` only those that it set itself, so nothing after an import.
+    there = outputs.get("effectiveLabels") or outputs.get(mark) if mark == "labels" else outputs.get(mark)
+    if isinstance(wanted, Mapping) and isinstance(there, Mapping):
+        return all(there.get(key) == value for key, value in wanted.items())
+    return bool(wanted == there)
