@@ -169,7 +169,7 @@ PLANNED_TOPOLOGIES = tuple(topology for topology in TOPOLOGIES if topology not i
 class ModelReference(BaseModel):
     """What any deployment says of its model, whatever else it holds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: Model
     revision: Commit | None = None

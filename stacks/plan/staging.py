@@ -42,7 +42,7 @@ def prefix(model: ModelSpec) -> str:
     Raises:
         ValueError: the model has no revision; `resolve_model` refuses such a one.
     """
-    if model.revision is None:
+    if not model.revision:
         raise ValueError(f"{model.repository} has no revision")
     folder = naming.model_folder(model.repository)
     return f"models/{folder}/{model.revision}/{FORMAT}-{model.checkpoint_dtype}/"

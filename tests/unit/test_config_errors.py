@@ -54,6 +54,13 @@ def test_all_faults_are_told_at_once_those_of_the_plan_included(tmp_path: Path) 
     ]
 
 
+def test_a_wrong_revision_is_told_whatever_the_topology(tmp_path: Path) -> None:
+    error = problems(good(topology="vertex", model="gpt2", revision="main"), tmp_path)
+    told = {problem.path: problem.reason for problem in error.problems}
+    assert told.keys() == {f"{ASSISTANT}.revision", f"{ASSISTANT}.topology"}
+    assert told[f"{ASSISTANT}.revision"] == "is not a commit"
+
+
 def test_a_wrong_resource_is_not_answered_with_the_sizing_of_another_machine(tmp_path: Path) -> None:
     large = {**LLAMA_7B, "decoderLayers": 80}
     config = good(model={**TINY, "architecture": large}, resources={"gpu": "l4"})

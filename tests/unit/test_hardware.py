@@ -10,10 +10,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from stacks.plan import hardware
 from stacks.plan.catalog import catalog
-from stacks.plan.facts import DATA, Sourced
+from stacks.plan.facts import DATA, Fact, Memory, Sourced
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import GIB
 
@@ -50,6 +51,13 @@ def bare_values(node: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("file", sorted(DATA.glob("*.yaml")), ids=lambda file: file.stem)
 def test_no_fact_in_a_table_is_without_source(file: Any) -> None:
     assert list(bare_values(yaml.safe_load(file.read_text(encoding="utf-8")))) == []
+
+
+def test_a_size_in_another_notation_is_no_fact() -> None:
+    read = TypeAdapter(Fact[Memory]).validate_python
+    assert read({"value": "4Gi", "source": "x", "certainty": "C"}).value == 4 * GIB
+    with pytest.raises(ValidationError, match="4GB is not a size such as 512Mi or 4Gi"):
+        read({"value": "4GB", "source": "x", "certainty": "C"})
 
 
 def test_machines_are_named_by_family_and_have_known_accelerators() -> None:

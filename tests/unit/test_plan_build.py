@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.plan import build
+from stacks.plan.cloud_run import plan_cloud_run
 from stacks.plan.profiles import PROFILES
+from stacks.plan.types import CloudRunPlan
 from tests.unit.config_sources import TINY, TINY_SHAPE, good, plan, problems
 
 
@@ -251,6 +255,34 @@ def test_a_load_that_may_outlast_the_startup_window_is_warned_of(tmp_path: Path)
     assert found.deployments["assistant"].startup_probe.failure_threshold * 10 == 600
     assert [warning for warning in found.warnings if "not ready after 600 s" in warning]
     assert not [warning for warning in plan(good(), tmp_path).warnings if "not ready" in warning]
+
+
+# What checks a finished plan, a slip that it alone finds, and what it says.
+SLIPS: dict[str, tuple[Callable[[CloudRunPlan], dict[str, Any]], str]] = {
+    "contracts of the images": (lambda _: {"port": 8000}, "is not the port that the other side uses"),
+    "contracts of the model": (
+        lambda found: {"env": {**found.env, "MAX_INPUT_TOKENS": "513"}},
+        "is more tokens than google/flan-t5-base takes",
+    ),
+    "rules of Google": (lambda _: {"concurrency": 0}, "is no number of requests that an instance takes"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_what_is_wrong_with_a_finished_plan_is_told(
+    slip: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change, says = SLIPS[slip]
+    right = plan_cloud_run
+
+    def slipped(*given: Any) -> CloudRunPlan:
+        found = right(*given)
+        assert found is not None
+        return dataclasses.replace(found, **change(found))
+
+    monkeypatch.setattr(build, "plan_cloud_run", slipped)
+    (problem,) = problems(good(), tmp_path).problems
+    assert says in problem.reason
 
 
 def test_two_deployments_whose_names_collide_are_refused(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from stacks.config import from_stack_file
-from stacks.plan import build_plan
+from stacks.plan import build_plan, contracts
 from stacks.plan.catalog import resolve_model
-from stacks.plan.contracts import check_contracts, check_model_contracts, serve_contract
+from stacks.plan.contracts import check_contracts, check_model_contracts, serve_contract, weights_contract
 from stacks.plan.report import Report
 from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, StackPlan
@@ -165,6 +165,28 @@ def test_a_gated_model_whose_job_gets_no_token_is_found_out(tmp_path: Path) -> N
     ):
         (problem,) = check_model_contracts(broken, models)
         assert "its job gets no Hub token" in problem.reason
+
+
+def test_an_image_that_looks_for_another_manifest_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = plan(good(), tmp_path)
+    other = serve_contract().model_copy(update={"manifest": "files.json"})
+    monkeypatch.setattr(contracts, "serve_contract", lambda: other)
+    (problem,) = check_contracts(found)
+    assert problem.value == "files.json"
+    assert problem.reason == "is not the manifest that the other side uses"
+
+
+def test_a_token_that_the_weights_image_does_not_read_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = plan({**good(model={**TINY, "gated": True}), "llm:hubTokenSecret": "hub-token"}, tmp_path)
+    deaf = weights_contract().model_copy(update={"environment": {}})
+    monkeypatch.setattr(contracts, "weights_contract", lambda: deaf)
+    (problem,) = check_model_contracts(found, {"assistant": small(gated=True)})
+    assert (problem.path, problem.value) == ("llm:deployments.assistant.model", "HF_TOKEN")
+    assert problem.reason == "is given and not read"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("Pulumi.*.yaml")), ids=lambda path: path.name)

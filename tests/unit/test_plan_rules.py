@@ -11,13 +11,25 @@ from stacks.plan.rules import RULES, Rule, examine
 from stacks.plan.rules.facts import google_names
 from stacks.plan.types import StackPlan
 from tests.unit.config_sources import good
-from tests.unit.plan_evidence import Broken, Change, deployment, env, foundation, image, inside, within
+from tests.unit.plan_evidence import (
+    Broken,
+    Change,
+    deployment,
+    env,
+    foundation,
+    image,
+    inside,
+    within,
+    without_api,
+)
 from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
 from tests.unit.recorded_plan import planned
 
 OWN: dict[str, tuple[str, Change]] = {
     "no project": ("is not a project ID", foundation(project="")),
+    "no API to enable APIs": ("is not enabled, and enabling an API needs it", without_api("serviceusage")),
+    "no API for buckets": ('"storage.googleapis.com" is not enabled', without_api("storage")),
     "uploads that never go": ("no age of an upload", within("bucket", abort_uploads_after_days=-1)),
     "no image kept": ("keeps no version", within("repository", keep_recent=0)),
     "retries below none": ("no number of retries", inside("weights", max_retries=-1)),

@@ -103,6 +103,13 @@ def test_more_than_the_largest_instance_is_refused() -> None:
     assert "at most 32Gi" in choice.refusals[0].reason
 
 
+def test_a_number_of_cpus_that_does_not_exist_is_refused_for_that_alone() -> None:
+    (refusal,) = choose(GIB, cpu=3).refusals
+    assert (refusal.key, refusal.value) == ("resources.cpu", 3)
+    assert refusal.reason == "is no number of CPUs that Cloud Run offers"
+    assert refusal.remedy == "use one of 1, 2, 4, 6, 8"
+
+
 def test_an_l4_brings_its_floor_of_cpus_and_memory() -> None:
     assert str(choose_gpu("nvidia-l4", GIB).machine) == "4 CPU, 16Gi, 1 nvidia-l4"
     assert str(choose_gpu("nvidia-l4", 20 * GIB).machine) == "4 CPU, 20Gi, 1 nvidia-l4"
@@ -159,6 +166,12 @@ def test_staging_is_given_three_times_its_estimate_and_no_less_than_a_quarter_ho
     assert staging.task_timeout(large) >= 3 * 100 * GIB // staging.HUB_BYTES_PER_SECOND
     huge = small.model_copy(update={"checkpoint_bytes": 10_000 * GIB * GIB})
     assert staging.task_timeout(huge) == cloud_run_limits().job_task_timeout_max.value
+
+
+def test_a_model_without_a_commit_has_no_place_to_lie() -> None:
+    model = catalog()["gpt2"].model_copy(update={"revision": ""})
+    with pytest.raises(ValueError, match="has no revision"):
+        staging.prefix(model)
 
 
 def test_the_staged_file_may_be_larger_than_the_parameters() -> None:

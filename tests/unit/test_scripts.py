@@ -125,7 +125,10 @@ def test_a_run_in_which_no_test_ran_does_not_succeed(checkout: Path) -> None:
 def test_an_unknown_tier_is_refused_with_the_names_that_exist(checkout: Path) -> None:
     answer = run(checkout, "test", "units")
     assert answer.returncode == 2
-    assert "there is no tier units; there are unit, components, engine, images, docker" in answer.stderr
+    assert (
+        "there is no tier units; there are unit, components, mutation, engine, images, docker"
+        in answer.stderr
+    )
 
 
 def without(tmp_path: Path, *wanted: str) -> str:

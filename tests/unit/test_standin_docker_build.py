@@ -235,6 +235,26 @@ def test_a_push_needs_its_repository(world: World, inputs: Properties, tag: str,
     assert not (world.folder / "images").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"push": "yes", "tags": "dev"}, "push: expected bool, got string; tags: expected list, got string"),
+        ({"context": {"location": UNKNOWN}}, "context and dockerfile must be known when an image is built"),
+    ],
+)
+def test_what_gets_past_the_preview_is_refused_by_the_build(
+    world: World, inputs: Properties, change: Properties, says: str
+) -> None:
+    with pytest.raises(ProviderError, match=says):
+        _create(world, {**inputs, **change})
+    assert world.list("artifactregistry.image") == []
+
+
+def test_a_dockerfile_without_a_file_is_not_modelled(world: World, inputs: Properties) -> None:
+    with pytest.raises(ProviderError, match=r"dockerfile\.inline is not modelled by the rehearsed cloud"):
+        _failures(world, {**inputs, "dockerfile": {"inline": "FROM scratch"}})
+
+
 def test_a_tag_moves_to_the_newest_image_and_the_older_one_stays(
     world: World, context: Path, inputs: Properties
 ) -> None:

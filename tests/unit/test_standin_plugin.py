@@ -78,6 +78,28 @@ def test_a_service_that_does_not_start_keeps_its_id_and_is_updated_next_time(
     assert _Cloud.removed == [f"run.googleapis.com/{resource.id}"]
 
 
+@pytest.mark.parametrize(
+    ("ready", "says"),
+    [
+        (True, "vanished from the rehearsed cloud while it was being made"),
+        (False, r"Error 404: Resource '.*/services/assistant' was not found"),
+    ],
+)
+def test_a_service_that_is_deleted_while_it_starts_is_missed(
+    ready: bool, says: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deleting(_Cloud):
+        def reconcile_service(self, name: str, timeout: float) -> Any:
+            world.delete(name)
+            return client.Outcome(ready, "http://127.0.0.1:1", "")
+
+    monkeypatch.delenv("LLMSTACK_RUNNER")
+    monkeypatch.setattr(client, "ensure_running", lambda folder: "http://127.0.0.1:1")
+    monkeypatch.setattr(client, "CloudClient", Deleting)
+    with pytest.raises(ProviderError, match=says):
+        Resource(world, SERVICE).up(ACCEPTED[SERVICE])
+
+
 def test_a_service_stays_known_when_the_cloud_process_cannot_be_reached(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

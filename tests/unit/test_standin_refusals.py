@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from providers.base.errors import ProviderError
 from providers.base.provider import CheckRequest, ConfigureRequest, CreateRequest
@@ -61,6 +62,16 @@ def test_every_row_has_a_source_a_known_certainty_and_known_types() -> None:
     assert {row.stage for row in ROWS.values()} == {"check", "apply"}
     assert {token for row in ROWS.values() for token in row.types} <= MODELS.keys()
     assert len(ROWS) == len(refusals())
+
+
+def test_a_row_whose_predicate_does_not_exist_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"id": "x.y", "types": [], "predicate": "mispelt", "message": "m", "source": "s", "certainty": "C"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"refusals": [row]}))
+    monkeypatch.setattr("rehearsal.standins.refusals._DATA", tmp_path)
+    with pytest.raises(KeyError, match=r"x\.y: there is no predicate mispelt"):
+        refusals.__wrapped__()
 
 
 @pytest.mark.parametrize("token", sorted(ACCEPTED))

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from providers.base.values import UNKNOWN, Secret
+from rehearsal.standins import sdk
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.sdk import resource_type, sdk_version
 from rehearsal.standins.typecheck import check_types
 
 SERVICE = "gcp:cloudrunv2/service:Service"
 IMAGE = "docker-build:index:Image"
+OBJECT = "gcp:storage/bucketObject:BucketObject"
 
 
 def _check(token: str, inputs: dict[str, Any]) -> list[str]:
@@ -74,6 +76,7 @@ def _service(container: dict[str, Any]) -> dict[str, Any]:
         ),
         (IMAGE, {"push": "yes"}, ["push: expected bool, got string"]),
         (IMAGE, {}, ["push: required property is missing"]),
+        (OBJECT, {"bucket": "b", "source": 5}, ["source: expected Asset or Archive, got int"]),
     ],
 )
 def test_types_are_those_of_the_sdk(token: str, inputs: dict[str, Any], failures: list[str]) -> None:
@@ -118,6 +121,13 @@ def test_what_the_sdk_says_of_secrets_and_computed_outputs_is_read() -> None:
     assert sdk_version("gcp").count(".") == 2
 
 
-def test_a_type_that_the_sdk_lacks_is_a_key_error() -> None:
-    with pytest.raises(KeyError):
-        resource_type("gcp:cloudrunv2/service:Servce")
+@pytest.mark.parametrize("token", ["gcp:cloudrunv2/service:Servce", "gcp:cloudrunv2/servce:Service"])
+def test_a_type_that_the_sdk_lacks_is_a_key_error(token: str) -> None:
+    with pytest.raises(KeyError, match=token):
+        resource_type(token)
+
+
+def test_an_sdk_whose_constructors_name_no_arguments_is_a_key_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "is_input_class", lambda _: False)
+    with pytest.raises(KeyError, match="Service has no arguments class"):
+        resource_type.__wrapped__(SERVICE)

@@ -82,6 +82,13 @@ CASES: dict[str, Case] = {
         "not a known key",
         "concurrency, max, min",
     ),
+    "concurrency zero": (
+        good(scaling={"concurrency": 0}),
+        f"{ASSISTANT}.scaling.concurrency",
+        "0",
+        "below 1",
+        "at least 1",
+    ),
     "concurrency above Cloud Run's": (
         good(scaling={"concurrency": 1001}),
         f"{ASSISTANT}.scaling.concurrency",
@@ -152,5 +159,26 @@ CASES: dict[str, Case] = {
         "context of 1024",
         "at most 256",
     ),
+    "prompt of no tokens": (
+        good(limits={"maxInputTokens": 0}),
+        f"{ASSISTANT}.limits.maxInputTokens",
+        "0",
+        "below 1",
+        "at least 1",
+    ),
+    "answer of no tokens": (
+        good(limits={"maxNewTokens": 0}),
+        f"{ASSISTANT}.limits.maxNewTokens",
+        "0",
+        "below 1",
+        "at least 1",
+    ),
     "queue zero": (good(limits={"queue": 0}), f"{ASSISTANT}.limits.queue", "0", "below 1", "at least 1"),
+    "queue too long": (
+        good(limits={"queue": 1001}),
+        f"{ASSISTANT}.limits.queue",
+        "1001",
+        "above 1000",
+        "at most 1000",
+    ),
 }

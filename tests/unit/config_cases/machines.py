@@ -13,6 +13,13 @@ CASES: dict[str, Case] = {
         "no number",
         "1, 2, 4",
     ),
+    "CPUs zero": (
+        good(resources={"cpu": 0}),
+        f"{ASSISTANT}.resources.cpu",
+        "0",
+        "below 1",
+        "at least 1",
+    ),
     "CPUs in quotes": (
         good(resources={"cpu": "2"}),
         f"{ASSISTANT}.resources.cpu",

@@ -5,7 +5,69 @@ from __future__ import annotations
 from tests.unit.config_cases.builders import ASSISTANT, LLAMA_7B, Case, inline, shaped
 from tests.unit.config_sources import TINY, good
 
+_MODEL = f"{ASSISTANT}.model"
+_SHAPE = f"{_MODEL}.architecture"
+
+
+def _below(path: str, least: int) -> tuple[str, str, str, str]:
+    """What is told of a number that is one too small."""
+    return path, str(least - 1), f"below {least}", f"at least {least}"
+
+
+# Bounds that keep the formulas of `stacks.plan.architecture` from counting nothing, or less.
+_TOO_SMALL: dict[str, Case] = {
+    **{
+        f"inline {key} zero": (shaped(**{key: 0}), *_below(f"{_SHAPE}.{key}", 1))
+        for key in ("dModel", "dFf", "heads", "kvHeads", "headDim", "vocab", "globalEvery")
+    },
+    **{
+        f"inline {key} negative": (shaped(**{key: -1}), *_below(f"{_SHAPE}.{key}", 0))
+        for key in ("encoderLayers", "positions", "slidingWindow")
+    },
+    **{
+        f"inline {key} zero": (inline(**{key: 0}), *_below(f"{_MODEL}.{key}", 1))
+        for key in ("parameters", "checkpointBytes")
+    },
+    "inline visionParameters negative": (
+        inline(visionParameters=-1),
+        *_below(f"{_MODEL}.visionParameters", 0),
+    ),
+}
+
+_UNKNOWN_WORDS: dict[str, Case] = {
+    "inline family unknown": (
+        inline(family="encoder"),
+        f"{_MODEL}.family",
+        '"encoder"',
+        "not a valid value",
+        "encoder-decoder",
+    ),
+    "inline task unknown": (
+        inline(task="chat"),
+        f"{_MODEL}.task",
+        '"chat"',
+        "not a valid value",
+        "text-generation",
+    ),
+    "inline checkpoint of another format": (
+        inline(checkpointFormat="gguf"),
+        f"{_MODEL}.checkpointFormat",
+        '"gguf"',
+        "not a valid value",
+        "safetensors",
+    ),
+    "inline certainty unknown": (
+        inline(certainty={"context": "sure"}),
+        f"{_MODEL}.certainty.context",
+        '"sure"',
+        "not a valid value",
+        "C, D",
+    ),
+}
+
 CASES: dict[str, Case] = {
+    **_TOO_SMALL,
+    **_UNKNOWN_WORDS,
     "inline model without context": (
         good(model={key: value for key, value in TINY.items() if key != "context"}),
         f"{ASSISTANT}.model.context",
