@@ -5,7 +5,6 @@ Requests are routed and checked by Google's own discovery documents, as in `rehe
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -127,8 +126,6 @@ def application(state: ProjectState) -> Starlette:
 def serving(state: ProjectState) -> Iterator[str]:
     """Answers for a project on a loopback port, whose address it gives, until the block ends."""
     listening = bind(0)
-    # Connections inherit it; else each answer waits 40 ms for the client's acknowledgement of its head.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = Server(uvicorn.Config(application(state), log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

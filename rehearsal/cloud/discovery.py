@@ -74,8 +74,11 @@ class Api:
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
-        """Every method, and its media forms beside it."""
-        return tuple(self._walk(self._doc))
+        """Every method, and its media forms beside it; those with a verb after the name (`:cancel`) first.
+
+        The last part of a plain method's name takes a colon too, so `jobs/j:cancel` is also a job's path.
+        """
+        return tuple(sorted(self._walk(self._doc), key=lambda method: not _has_verb(method)))
 
     def _walk(self, node: Mapping[str, Any]) -> Iterator[Method]:
         for found in node.get("methods", {}).values():
@@ -138,6 +141,10 @@ class Api:
         """The fields of a body that the named schema has: what the API would show of a world record."""
         known = self.schemas[name]["properties"]
         return {key: value for key, value in body.items() if key in known}
+
+
+def _has_verb(method: Method) -> bool:
+    return ":" in str(method.description["path"]).rpartition("}")[2]
 
 
 def _expression(path: str, parameters: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from google.oauth2 import id_token, service_account
 from googleapiclient.discovery import build_from_document
 from googleapiclient.http import MediaIoBaseDownload, MediaIoBaseUpload
 
+from rehearsal.cloud.discovery import Api, Router
 from rehearsal.world import DEPLOYER, Fault
 from tests.unit.cloud_world import (
     ACCOUNT,
@@ -187,6 +188,13 @@ def test_a_wrong_request_is_refused_with_what_is_wrong(
     answer = session().request(verb, unchanging.base_url + path, json=body)
     assert answer.status_code == status
     assert says in answer.json()["error"]["message"]
+
+
+def test_a_verb_after_a_name_is_not_taken_for_a_part_of_the_name():
+    router = Router([Api("run.v2")])
+    service = "/v2/projects/p/locations/l/services/s"
+    assert router.route("GET", f"{service}:getIamPolicy", []).method.id.endswith("services.getIamPolicy")
+    assert router.route("GET", service, []).method.id.endswith("services.get")
 
 
 @pytest.mark.parametrize(("value", "status"), [("True", 200), ("true", 200), ("yes", 400)])
