@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,9 @@ class Lab:
             ),
         )
 
-    def up(self) -> Result:
-        """`pulumi up`."""
-        return self._run(self.stack.up)
+    def up(self, parallel: int | None = None) -> Result:
+        """`pulumi up`; with `parallel` 1, one call at a time."""
+        return self._run(partial(self.stack.up, parallel=parallel))
 
     def preview(self) -> Result:
         """`pulumi preview`."""
