@@ -80,7 +80,8 @@ def test_an_engine_that_dies(lab: Lab, kind: str, type_: str, target: str) -> No
     up.go_on_until(lambda: reached(lab, kind, type_, target), f"a {kind} create of {target}")
     up.kill()
     until(lambda: not engine_processes(lab), "the end of the killed engine's plugins")
-    lab.pulumi("cancel", "--yes")
+    cancelled = lab.pulumi("cancel", "--yes", check=False)
+    assert cancelled.returncode == 0, cancelled.stdout + cancelled.stderr
     lab.world().faults.clear()
     # What was under way beside it may or may not have happened, so everything is looked for.
     recovered = recover(lab)
