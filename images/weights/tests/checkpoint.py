@@ -5,7 +5,7 @@ import random
 
 from fake_hub import Blob
 
-BITS = {"F32": 32, "BF16": 16, "I64": 64}
+BITS = {"F64": 64, "F32": 32, "BF16": 16, "I64": 64}
 
 
 def safetensors(tensors: dict[str, tuple[str, int]], seed: int = 0) -> bytes:
@@ -48,4 +48,27 @@ def sharded(shards: int = 3, elements: int = 1000) -> dict[str, Blob]:
     return blobs | {
         "model.safetensors.index.json": Blob(json.dumps(index).encode(), large=False),
         "config.json": Blob(b'{"model_type": "t5"}', large=False),
+    }
+
+
+def t5_shards(lengths: tuple[int, ...] = (2_150_000, 2_150_000, 50_000)) -> dict[str, Blob]:
+    """A repository of a model type that every format knows, in shards of so many elements."""
+    names = [f"model-{n + 1:05}-of-{len(lengths):05}.safetensors" for n in range(len(lengths))]
+    tensors: list[dict[str, tuple[str, int]]] = [
+        {f"encoder.block.{n}.layer.0.SelfAttention.q.weight": ("F32", length)}
+        for n, length in enumerate(lengths)
+    ]
+    tensors[0] |= {"shared.weight": ("F32", 1000)}
+    index = {
+        "metadata": {},
+        "weight_map": {tensor: name for name, held in zip(names, tensors, strict=True) for tensor in held},
+    }
+    weights = {
+        name: Blob(safetensors(held, n), large=True)
+        for n, (name, held) in enumerate(zip(names, tensors, strict=True))
+    }
+    return weights | {
+        "model.safetensors.index.json": Blob(json.dumps(index).encode(), large=False),
+        "config.json": Blob(b'{"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}', False),
+        "tokenizer.json": Blob(b"{}" * 500, large=True),
     }

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from checkpoint import single
 from fake_gcs import FakeGcs
 from fake_hub import REVISION, FakeHub
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 PREFIX = f"models/acme--tiny/{REVISION}/safetensors-float32"
 
@@ -24,7 +29,9 @@ class Program:
 
     environment: dict[str, str]
 
-    def start(self, *, command: tuple[str, ...] = ("-m", "weights"), **changes: str) -> subprocess.Popen[str]:
+    def start(
+        self, *, command: tuple[str, ...] = ("-m", "weights"), stdout: int = subprocess.PIPE, **changes: str
+    ) -> subprocess.Popen[str]:
         """Start it; names in capitals change its environment, others its arguments."""
         environment = dict(self.environment)
         given = {
@@ -40,7 +47,7 @@ class Program:
         return subprocess.Popen(
             [sys.executable, *command, "stage", *flags],
             env=environment,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -57,6 +64,7 @@ def hub() -> Iterator[FakeHub]:
     with FakeHub() as fake:
         fake.blobs = single()
         yield fake
+    assert fake.violations == []
 
 
 @pytest.fixture
@@ -64,6 +72,7 @@ def gcs() -> Iterator[FakeGcs]:
     with FakeGcs() as fake:
         yield fake
         fake.go_on.set()
+    assert fake.violations == []
 
 
 @pytest.fixture

@@ -7,6 +7,11 @@ class _Handler(Handler):
     def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
         fake: FakeMetadata = self.server.fake  # type: ignore[attr-defined]
         fake.record(self)
+        with fake.lock:
+            failing = "/token" in self.path and fake.failures > 0
+            fake.failures -= failing
+        if failing:
+            return self.answer(503)
         google = {"Metadata_Flavor": "Google", "Content_Type": "application/json"}
         if "/token" in self.path:
             with fake.lock:
@@ -19,13 +24,14 @@ class _Handler(Handler):
 
 
 class FakeMetadata(Fake):
-    """Gives the `tokens` one after the other, and the last one from then on."""
+    """Gives the `tokens` one after the other, and the last one from then on; `failures` requests get none."""
 
     handler = _Handler
 
     def __init__(self, *tokens: str) -> None:
         super().__init__()
         self.tokens = list(tokens)
+        self.failures = 0
 
     def environment(self) -> dict[str, str]:
         """What makes Google's library find it."""

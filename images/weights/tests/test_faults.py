@@ -1,5 +1,6 @@
 """Faults on the way: afterwards the model is complete, or there is no manifest."""
 
+import hashlib
 import signal
 import subprocess
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_two_runs_at_once_both_end_well_and_leave_one_complete_model(hub, gcs, p
 
 
 def test_an_equal_object_that_somebody_else_completed_first_is_accepted(hub, gcs, program, staged):
-    gcs.rival = ("model.safetensors", hub.blobs["model.safetensors"].content)
+    content = hub.blobs["model.safetensors"].content
+    gcs.rival("model.safetensors", content, sha256=hashlib.sha256(content).hexdigest())
     result = program.run()
     assert result.returncode == 0
     assert "another run has staged model.safetensors" in result.stdout
@@ -173,7 +175,7 @@ def test_an_equal_object_that_somebody_else_completed_first_is_accepted(hub, gcs
 
 
 def test_another_object_that_somebody_else_completed_first_is_not_overwritten(gcs, program, staged):
-    gcs.rival = ("model.safetensors", b"something else")
+    gcs.rival("model.safetensors", b"something else", sha256="0" * 64)
     result = program.run()
     assert result.returncode == 20
     assert staged()["model.safetensors"] == b"something else"
@@ -183,7 +185,7 @@ def test_another_object_that_somebody_else_completed_first_is_not_overwritten(gc
 def test_a_manifest_that_somebody_else_wrote_first_is_kept_only_if_it_describes_the_same(
     gcs, program, staged
 ):
-    gcs.rival = ("manifest.json", b"{}")
+    gcs.rival("manifest.json", b"{}")
     assert program.run().returncode == 20
     assert staged()["manifest.json"] == b"{}"
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from checkpoint import safetensors, single
+from checkpoint import safetensors, sharded, single
 from fake_hub import Blob, FakeContent
 
 EXIT_CODES = json.loads((Path(__file__).parents[1] / "contract.json").read_text())["exit_codes"]
@@ -99,10 +99,42 @@ def test_a_repository_without_safetensors_is_unsupported(hub, program, staged):
     refused(program.run(), staged, "unsupported", "safetensors")
 
 
-def test_another_dtype_than_the_checkpoint_has_is_unsupported_and_named(hub, program, staged):
-    hub.blobs = single(dtype="BF16")
-    refused(program.run(), staged, "unsupported", "bfloat16", "float32")
+def test_a_type_that_cannot_be_cast_is_unsupported_and_named(hub, program, staged):
+    hub.blobs["model.safetensors"] = Blob(safetensors({"embed": ("F64", 1000)}), large=True)
+    refused(program.run(), staged, "unsupported", "float64", "embed")
     assert staged() == {}
+
+
+def test_an_architecture_that_a_format_does_not_know_is_named_with_those_that_it_knows(hub, program, staged):
+    hub.blobs["config.json"] = Blob(b'{"model_type": "mamba"}', large=False)
+    for form in ("safetensors-int8", "torch-state-dict"):
+        result = program.run(format=form)
+        refused(result, staged, "unsupported", "mamba", "llama", "safetensors")
+    assert staged() == {}
+
+
+def test_a_revision_whose_content_is_replaced_between_two_runs_is_not_mixed(hub, program, staged, gcs):
+    hub.blobs = sharded(elements=1_000_000)
+    gcs.stop_at = 6_000_000
+    process = program.start()
+    assert gcs.reached.wait(60)
+    process.kill()
+    process.communicate()
+    gcs.stop_at = 1 << 62
+    gcs.go_on.set()
+    assert "model-00001-of-00003.safetensors" in staged()
+    hub.blobs = sharded(elements=2000)
+    assert program.run().returncode == 0
+    assert {name: staged()[name] for name in hub.blobs} == {
+        name: blob.content for name, blob in hub.blobs.items()
+    }
+
+
+def test_a_file_that_is_replaced_after_the_listing_is_refused(hub, program, staged):
+    hub.stated["tokenizer.json"] = hub.blobs["tokenizer.json"]
+    size = len(hub.blobs["tokenizer.json"].content)
+    hub.blobs["tokenizer.json"] = Blob(b"[" * size, large=True)
+    refused(program.run(), staged, "integrity", "tokenizer.json")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Parts that need no server."""
 
-import io
+import json
+import subprocess
+import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 from weights import __version__
-from weights.progress import Progress
+from weights.contract import contract
+from weights.formats import FORMATS
 from weights.settings import read_settings
+from weights.tensors import CODES
 from weights.transport import origin, retry_after
 
 ROOT = Path(__file__).parents[1]
@@ -64,13 +68,24 @@ def test_another_scheme_port_or_host_is_another_origin(other):
     assert origin(f"{other}/a") != origin("https://hub/a")
 
 
-def test_a_terminal_gets_plain_lines():
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+def test_the_readme_lists_every_exit_code_format_and_variable_of_the_contract():
+    text = (ROOT / "README.md").read_text()
+    terms = json.loads((ROOT / "contract.json").read_text())
+    codes = terms["exit_codes"]
+    assert len(set(codes.values())) == len(codes)
+    assert [name for name, code in codes.items() if f"| {code} | {name} |" not in text] == []
+    assert [name for name in (*terms["formats"], *terms["environment"]) if f"| `{name}` |" not in text] == []
 
-    terminal = Terminal()
-    progress = Progress(terminal)
-    progress.expect(2 * 1024 * 1024)
-    progress.add(2 * 1024 * 1024)
-    assert terminal.getvalue().startswith("2.0 of 2.0 MiB, ")
+
+@pytest.mark.parametrize("name", contract().formats)
+def test_each_format_of_the_contract_has_a_plan_and_known_types(name):
+    assert callable(FORMATS[name].plan)
+    assert set(FORMATS[name].dtypes) <= CODES.keys()
+
+
+def test_the_program_starts_without_the_libraries_of_any_format_but_its_own():
+    script = "import sys; import weights.cli; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "transformers", "safetensors", "tqdm", "weights.formats.jetstream"} & set(loaded)

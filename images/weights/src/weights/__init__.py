@@ -1,3 +1,3 @@
-"""Stages a checkpoint from the Hugging Face Hub into a bucket: streaming, verified, in bounded memory."""
+"""Stages and converts a checkpoint into a bucket or folder: streaming, verified, in bounded memory."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line: ``python -m weights stage …``, as the contract lists it."""
+"""The command line: ``python -m weights stage|convert|verify|ls …``, as the contract lists it."""
 
 import argparse
 import logging
@@ -7,35 +7,32 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from weights import __version__
-from weights.contract import contract
+from weights.commands import Commands
+from weights.contract import Command, contract
 from weights.errors import Failure, Interrupted
-from weights.gcs import Bucket
-from weights.hub import HubRepository
-from weights.manifest import Request
+from weights.formats import FORMATS
 from weights.progress import Progress
 from weights.settings import read_settings
-from weights.stage import Staging
-from weights.transport import Patience
 
 _CODE_OF_A_BUG = 1
 
+_PLACE = (
+    r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[^/\s]+)+|(?!\w+://).+",
+    "gs://BUCKET/PREFIX without a slash at its end, or a folder",
+)
 # What each argument may look like, and how to say so.
 _FORMS = {
     "--repo": (r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", "OWNER/NAME or NAME"),
     "--revision": (r"[0-9a-f]{40}", "a commit, 40 hex digits; a branch may move"),
-    "--target": (
-        r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[^/\s]+)+",
-        "gs://BUCKET/PREFIX without a slash at its end",
-    ),
-    "--format": (r"safetensors", "safetensors"),
-    "--dtype": (r"float32|float16|bfloat16", "float32, float16 or bfloat16"),
+    "--source": _PLACE,
+    "--target": _PLACE,
+    "TARGET": _PLACE,
 }
 
 
@@ -56,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        _stage(_parse(arguments))
+        _run(_parse(arguments))
     except Failure as failure:
         _complain(f"{failure.kind}: {failure}")
         return failure.exit_code
@@ -71,36 +68,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return contract().exit_codes["ok"]
 
 
-def _stage(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> None:
     logging.disable(logging.WARNING)  # of libraries: stderr is for one line
-    settings = read_settings(os.environ)
     progress = Progress(sys.stdout)
-    patience = Patience(settings.retry_seconds, settings.permission_seconds, progress.warn)
-    request = Request(options.repo, options.revision, options.format, options.dtype)
-    source = partial(HubRepository, settings.hub, settings.token, options.repo, options.revision, patience)
+    commands = Commands(read_settings(os.environ), progress)
+    given = {name.lower(): value for name, value in vars(options).items() if name != "command"}
+    call: dict[str, Callable[..., None]] = {
+        contract().command: commands.stage,
+        "convert": commands.convert,
+        "verify": commands.verify,
+        "ls": commands.list,
+    }
     try:
-        Staging(request, source, Bucket(options.target, settings, patience), progress).run()
+        call[options.command](**given)
     except BaseException:
-        patience.give_up()
+        commands.patience.give_up()
         raise
+    finally:
+        progress.finish()
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     codes = ", ".join(f"{code} {name}" for name, code in contract().exit_codes.items())
+    formats = "; ".join(
+        f"{name} ({', '.join(each.dtypes)}): {each.meaning}" for name, each in FORMATS.items()
+    )
     parser = _Parser(prog="weights", description=__doc__, epilog=f"Exit codes: {codes}.")
     parser.add_argument("--version", action="version", version=f"weights {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    command = commands.add_parser(
-        contract().command, help="stage a checkpoint of the Hub in a bucket", epilog=f"Exit codes: {codes}."
-    )
-    for flag, meaning in contract().arguments.items():
-        command.add_argument(flag, required=True, help=meaning)
-    options = parser.parse_args(arguments)
-    for flag, (form, meaning) in _FORMS.items():
-        value = getattr(options, flag.removeprefix("--"))
-        if not re.fullmatch(form, value, re.ASCII):
-            raise Failure("usage", f"{flag} is {value!r}; it has to be {meaning}")
-    return options
+    stage = Command("stage a checkpoint of the Hub in a bucket or folder", contract().arguments)
+    for name, command in {contract().command: stage, **contract().commands}.items():
+        about = f"Formats: {formats}. " if "--format" in command.arguments else ""
+        subparser = commands.add_parser(name, help=command.meaning, epilog=f"{about}Exit codes: {codes}.")
+        for argument, meaning in command.arguments.items():
+            if argument.startswith("--"):
+                subparser.add_argument(argument, required=True, help=meaning)
+            else:
+                subparser.add_argument(argument, help=meaning)
+    parsed = parser.parse_args(arguments)
+    _check(vars(parsed))
+    return parsed
+
+
+def _check(given: dict[str, str]) -> None:
+    """Refuse values of the wrong form."""
+    for argument, (form, meaning) in _FORMS.items():
+        value = given.get(argument.removeprefix("--"))
+        if value is not None and not re.fullmatch(form, value, re.ASCII):
+            raise Failure("usage", f"{argument} is {value!r}; it has to be {meaning}")
+    if "format" not in given:
+        return
+    if given["format"] not in FORMATS:
+        raise Failure("usage", f"--format is {given['format']!r}; it has to be one of {', '.join(FORMATS)}")
+    dtypes = FORMATS[given["format"]].dtypes
+    if given["dtype"] not in dtypes:
+        raise Failure(
+            "usage",
+            f"--dtype is {given['dtype']!r}; for {given['format']} it has to be one of {', '.join(dtypes)}",
+        )
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from weights.contract import contract
 
+_LONGEST = 1200  # characters of a message
+
 
 class Failure(Exception):  # noqa: N818 - it is the end of a run, not an error to handle
     """The run ends here, with one line for the person who reads it.
@@ -12,9 +14,19 @@ class Failure(Exception):  # noqa: N818 - it is the end of a run, not an error t
     """
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_one_line(message))
         self.kind = kind
         self.exit_code = contract().exit_codes[kind]
+
+
+def _one_line(message: str) -> str:
+    """Names from a checkpoint may be long, and hold line breaks or a terminal's control characters."""
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    )
 
 
 class Interrupted(BaseException):

@@ -1,18 +1,17 @@
 """A folder of objects in Cloud Storage, over its JSON API (cloud.google.com/storage/docs/json_api/v1)."""
 
-import warnings
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urljoin
 
-import google.auth
 import google.auth.exceptions
 import google.auth.transport.requests
 import msgspec
 import requests
 
+from weights.credentials import find_credentials
 from weights.errors import ConflictError, DeniedError, Failure, TransientError
-from weights.files import SMALL
+from weights.files import CONNECTIONS, SMALL
 from weights.settings import Settings
 from weights.transport import (
     TIMEOUT,
@@ -21,10 +20,10 @@ from weights.transport import (
     network_errors,
     new_session,
     origin,
+    read_into,
     retry_after,
 )
 
-SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 ROLE = "roles/storage.objectUser"
 
 # Reasons in the error body (cloud.google.com/storage/docs/json_api/v1/status-codes).
@@ -40,7 +39,7 @@ class StoredObject(msgspec.Struct, frozen=True):
         size: Bytes.
         generation: Changes whenever the object is written.
         crc32c: Checksum, big-endian, base64.
-        metadata: Custom keys; ``sha256`` is ours.
+        metadata: Custom keys; ``recipe`` and ``sha256`` are ours.
     """
 
     name: str
@@ -49,10 +48,6 @@ class StoredObject(msgspec.Struct, frozen=True):
     crc32c: str = ""
     metadata: dict[str, str] = {}
 
-    def holds(self, size: int, sha256: str) -> bool:
-        """Whether the object was completed with this content, by its own statement."""
-        return self.size == str(size) and self.metadata.get("sha256") == sha256
-
 
 class _Page(msgspec.Struct):
     items: list[StoredObject] = []
@@ -60,7 +55,7 @@ class _Page(msgspec.Struct):
 
 
 class Bucket:
-    """The objects below one prefix of one bucket, used from one thread.
+    """The objects below one prefix of one bucket; only ``read_range`` is used from several threads.
 
     Args:
         target: ``gs://BUCKET/PREFIX``.
@@ -74,8 +69,8 @@ class Bucket:
         self._bucket, _, prefix = target.removeprefix("gs://").partition("/")
         self._prefix = prefix + "/"
         self._storage = settings.storage
-        self._session = new_session(1)
-        self._credentials = _credentials(settings.emulated)
+        self._session = new_session(CONNECTIONS)
+        self._credentials = find_credentials(settings.emulated)
 
     def list(self) -> dict[str, StoredObject]:
         """All objects below the prefix, by their name below it."""
@@ -113,14 +108,58 @@ class Bucket:
         except ConflictError:
             return
 
-    def begin(self, name: str, size: int, content_type: str, sha256: str, generation: str) -> str:
+    def annotate(self, name: str, generation: str, metadata: dict[str, str]) -> None:
+        """Add custom keys to an object's metadata.
+
+        Raises:
+            Failure: ``unavailable``, if the object is no longer of that generation.
+        """
+        try:
+            self.call(
+                "PATCH",
+                self._url(name),
+                params={"ifGenerationMatch": generation},
+                json={"metadata": metadata},
+                missing=ConflictError,
+            )
+        except ConflictError:
+            raise Failure(
+                "unavailable", f"{self.target}/{name} was changed or deleted meanwhile; run this again"
+            ) from None
+
+    def read_range(self, name: str, generation: str, start: int, length: int) -> bytearray:
+        """Exactly ``length`` bytes of a generation from byte ``start``; several threads may call it at once.
+
+        Raises:
+            ConflictError: The object has gone or was replaced.
+            Failure: ``unavailable``.
+        """
+        return self.patience.run(partial(self._read_range, name, generation, start, length))
+
+    def _read_range(self, name: str, generation: str, start: int, length: int) -> bytearray:
+        buffer = bytearray(length)
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        query = {"alt": "media", "generation": generation}
+        with self.attempt(
+            "GET", self._url(name), params=query, headers=headers, missing=ConflictError, stream=True
+        ) as response:
+            given = response.headers.get("Content-Range", "")
+            if response.status_code != 206 or not given.startswith(f"bytes {start}-"):
+                raise Failure("unavailable", f"{self._storage} does not serve parts of {self.target}/{name}")
+            if read_into(response, memoryview(buffer)) < length:
+                raise TransientError(f"connection ended before the end of {self.target}/{name}")
+        return buffer
+
+    def begin(
+        self, name: str, size: int, content_type: str, metadata: dict[str, str], generation: str
+    ) -> str:
         """Open a resumable upload.
 
         Args:
             name: Name below the prefix.
             size: Bytes that will come.
             content_type: Media type.
-            sha256: Hex digest of them, kept with the object.
+            metadata: Custom keys, kept with the object.
             generation: The one to replace, "0" if there must be none.
 
         Returns:
@@ -140,7 +179,7 @@ class Bucket:
             json={
                 "name": self._prefix + name,
                 "contentType": content_type,
-                "metadata": {"sha256": sha256},
+                "metadata": metadata,
             },
             headers={"X-Upload-Content-Type": content_type, "X-Upload-Content-Length": str(size)},
         )
@@ -241,21 +280,6 @@ def decode(body: bytes, kind: Any) -> Any:
         raise Failure(
             "unavailable", f"Cloud Storage's answer is not what its API promises: {error}"
         ) from None
-
-
-def _credentials(optional: bool) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a person's own credentials, which are right on a laptop
-            credentials, _ = google.auth.default(scopes=[SCOPE])
-    except google.auth.exceptions.DefaultCredentialsError as error:
-        if optional:
-            return None
-        raise Failure(
-            "permission",
-            f"no Google credentials ({error}); on a laptop run: gcloud auth application-default login",
-        ) from None
-    return credentials
 
 
 def _reason(response: requests.Response) -> tuple[str, str]:

@@ -20,12 +20,12 @@ from weights.transport import (
     network_errors,
     new_session,
     origin,
+    read_into,
     retry_after,
 )
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
-_PIECE = 1024 * 1024
 
 
 class _Lfs(msgspec.Struct):
@@ -67,6 +67,18 @@ class HubRepository:
         self._session = new_session(CONNECTIONS)
         self._places: dict[str, str] = {}
 
+    @property
+    def title(self) -> str:
+        """The repository's name."""
+        return self._name
+
+    def identify(self, file: SourceFile) -> SourceFile:
+        """The file as it is: the Hub states a digest of each."""
+        return file
+
+    def settle(self) -> None:
+        """Nothing: a commit does not change."""
+
     def files(self) -> list[SourceFile]:
         """All files of the commit, in no order.
 
@@ -101,20 +113,9 @@ class HubRepository:
         """One request: reads at least one byte, and fewer than fit only if the connection breaks."""
         wanted = {"Range": f"bytes={start}-{start + len(into) - 1}"}
         url = f"{self._endpoint}/{self._name}/resolve/{self._revision}/{quote(file.name)}"
-        filled = 0
         with self._get(url, wanted, file.name) as response:
             _check_range(response, file, start)
-            try:
-                with network_errors(response.url):
-                    while filled < len(into):
-                        count = response.raw.readinto(into[filled : filled + _PIECE])
-                        if not count:
-                            raise TransientError(f"connection ended before the end of {file.name}")
-                        filled += count
-            except TransientError:
-                if not filled:
-                    raise
-        return filled
+            return read_into(response, into)
 
     def _fetch(self, url: str) -> tuple[bytes, str | None]:
         """Body of an API answer, and the address of the next page if there is one."""
@@ -201,7 +202,7 @@ def _decode(body: bytes, kind: Any) -> Any:
 
 def _source_file(entry: _Entry) -> SourceFile:
     if entry.lfs is not None:
-        return SourceFile(entry.path, entry.lfs.size, entry.lfs.oid.removeprefix("sha256:"), None)
+        return SourceFile(entry.path, entry.lfs.size, entry.lfs.oid.removeprefix("sha256:"))
     return SourceFile(entry.path, entry.size, None, entry.oid)
 
 
@@ -218,4 +219,5 @@ def _check_range(response: requests.Response, file: SourceFile, start: int) -> N
             "integrity", f"the Hub serves {total or 'unknown'} bytes of {file.name} and states {file.size}"
         )
     if first != str(start):
-        raise Failure("unavailable", f"the Hub does not serve {file.name} from byte {start} on")
+        # A cache on the way may answer so once; a server that always does so spends the budget.
+        raise TransientError(f"the Hub does not serve {file.name} from byte {start} on")

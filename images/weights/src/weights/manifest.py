@@ -1,5 +1,6 @@
 """The manifest: what a staged model consists of, written when all of it is there."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
@@ -7,7 +8,6 @@ import msgspec
 
 from weights import __version__
 from weights.contract import contract
-from weights.gcs import StoredObject
 
 
 class ManifestFile(msgspec.Struct, frozen=True):
@@ -22,8 +22,8 @@ class Request(msgspec.Struct, frozen=True):
     """What is to be staged.
 
     Attributes:
-        repository: Hub repository, OWNER/NAME or NAME.
-        revision: Commit, 40 hex digits.
+        repository: Hub repository, OWNER/NAME or NAME; else the prefix or folder that the source is.
+        revision: Commit, 40 hex digits; else ``sha256:`` and a digest over all of the source's files.
         format: How the weights are written.
         dtype: Element type of the weights.
     """
@@ -53,11 +53,9 @@ class Manifest(msgspec.Struct, frozen=True):
             and Request(self.repository, self.revision, self.format, self.dtype) == request
         )
 
-    def fits(self, stored: dict[str, StoredObject]) -> bool:
+    def fits(self, sizes: Mapping[str, int]) -> bool:
         """Whether every file is there with its size."""
-        return bool(self.files) and all(
-            file.name in stored and stored[file.name].size == str(file.size) for file in self.files
-        )
+        return bool(self.files) and all(sizes.get(file.name) == file.size for file in self.files)
 
     def encode(self) -> bytes:
         """As JSON, for a person to read too."""

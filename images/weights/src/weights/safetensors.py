@@ -1,22 +1,25 @@
-"""The header of a safetensors file: eight bytes of length, then JSON.
+"""The header of a safetensors file, read and written: eight bytes of length, then JSON.
 
 Source: github.com/huggingface/safetensors, section Format.
 """
 
+import json
+from collections import Counter
+from dataclasses import dataclass
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from weights.errors import Failure
 from weights.files import Source, SourceFile
 
-MAX_HEADER = (
-    16 * 1024 * 1024
-)  # bytes; about a hundred per tensor are usual. The library itself allows 100 MB.
+# Bytes; about a hundred per tensor are usual. The library allows 100 MB, which as objects would not fit here.
+MAX_HEADER = 4 * 1024 * 1024
+_MAX_DIMENSIONS = 64  # the product of very many would be a very long number
 
 # Bits of one element, by the format's name of the type.
-_BITS = {
+BITS = {
     "BOOL": 8,
     "U8": 8,
     "I8": 8,
@@ -34,7 +37,7 @@ _BITS = {
     "F64": 64,
     "C64": 64,
 }
-_DTYPES = {
+FLOATS = {
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
@@ -42,7 +45,8 @@ _DTYPES = {
     "F8_E4M3": "float8_e4m3",
     "F8_E5M2": "float8_e5m2",
 }
-_Whole = Annotated[int, msgspec.Meta(ge=0)]
+_Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Shape = Annotated[tuple[_Whole, ...], msgspec.Meta(max_length=_MAX_DIMENSIONS)]
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -55,18 +59,30 @@ class Tensor(msgspec.Struct, frozen=True):
     """
 
     dtype: str
-    shape: list[_Whole]
+    shape: _Shape
     data_offsets: tuple[_Whole, _Whole]
 
 
-def read_header(source: Source, file: SourceFile) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Header:
+    """What stands before the tensors' bytes.
+
+    Attributes:
+        size: Bytes, the length field included.
+        tensors: Tensor by name, in the order of their bytes.
+        metadata: Free text by key.
+    """
+
+    size: int
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def read_header(source: Source, file: SourceFile) -> Header:
     """Read the header by two range requests, and check that its tensors fill the file without gap or overlap.
 
-    Returns:
-        Tensor by name, in the order of their bytes.
-
     Raises:
-        Failure: ``unsupported``, if it is no well-formed safetensors file.
+        Failure: ``unsupported``, if it is no well-formed safetensors file, or its header is too large.
     """
     if file.size < 8:
         raise _malformed(file, f"it has {file.size} bytes")
@@ -74,21 +90,56 @@ def read_header(source: Source, file: SourceFile) -> dict[str, Tensor]:
     if length > min(MAX_HEADER, file.size - 8):
         raise _malformed(file, f"its header claims {length} bytes")
     try:
-        entries = msgspec.json.decode(source.read(file, 8, length), type=dict[str, msgspec.Raw])
-        entries.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(raw, type=Tensor) for name, raw in entries.items()}
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        tensors, metadata = _decode(bytes(source.read(file, 8, length)))
+    except (ValueError, RecursionError) as error:
         raise _malformed(file, f"its header cannot be read: {error}") from None
     ordered = dict(sorted(tensors.items(), key=lambda item: item[1].data_offsets))
     _check_layout(file, ordered, file.size - 8 - length)
-    return ordered
+    return Header(8 + length, ordered, metadata)
+
+
+def write_header(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The bytes before the tensors' own, padded with spaces so that these begin at a multiple of 8.
+
+    Args:
+        tensors: Tensor by name, in the order of their bytes.
+        metadata: Free text by key; left out if there is none.
+    """
+    entries: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    entries |= {name: msgspec.to_builtins(tensor) for name, tensor in tensors.items()}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _decode(content: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and free text. A name given twice is refused: readers differ in which of the two they take."""
+    if not content.startswith(b"{"):
+        raise ValueError("it is no JSON object")
+    # Not msgspec, which takes the last of two equal names without a word; and not bytes, whose encoding the
+    # standard library would guess.
+    entries = json.loads(content.decode(), object_pairs_hook=_object)
+    metadata = msgspec.convert(entries.pop("__metadata__", {}), dict[str, str])
+    for name in entries:
+        name.encode()  # half of a surrogate pair, which JSON can express, is no text
+    return msgspec.convert(entries, dict[str, Tensor]), metadata
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """An object of the header; a tensor's at once in its small form, so that the large one is never held."""
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{Counter(names).most_common(1)[0][0]!r} is in it twice")
+    is_tensor = "data_offsets" in entries and not isinstance(entries["data_offsets"], Tensor)
+    return msgspec.convert(entries, Tensor) if is_tensor else entries
 
 
 def _check_layout(file: SourceFile, tensors: dict[str, Tensor], size: int) -> None:
     position = 0
     for name, tensor in tensors.items():
         begin, end = tensor.data_offsets
-        bits = _BITS.get(tensor.dtype)
+        bits = BITS.get(tensor.dtype)
         if bits is None:
             raise _malformed(file, f"tensor {name!r} has the unknown type {tensor.dtype!r}")
         if begin != position or (end - begin) * 8 != prod(tensor.shape) * bits:
@@ -96,11 +147,6 @@ def _check_layout(file: SourceFile, tensors: dict[str, Tensor], size: int) -> No
         position = end
     if position != size:
         raise _malformed(file, f"its tensors take {position} bytes and it holds {size}")
-
-
-def float_dtypes(tensors: dict[str, Tensor]) -> set[str]:
-    """Element types of the floating-point tensors; counters and masks do not make a checkpoint's dtype."""
-    return {_DTYPES[tensor.dtype] for tensor in tensors.values() if tensor.dtype in _DTYPES}
 
 
 def _malformed(file: SourceFile, why: str) -> Failure:

@@ -1,5 +1,6 @@
 """What the environment says; the arguments are in the contract."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -8,8 +9,12 @@ from weights.errors import Failure
 
 HUB = "https://huggingface.co"
 STORAGE = "https://storage.googleapis.com"
+SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an address
 RETRY_SECONDS = 300.0
 PERMISSION_SECONDS = 300.0
+# gcloud's own name of the variable.
+_SECRET_MANAGER = "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER"  # noqa: S105 - the name of a variable
+_VERSION = re.compile(r"projects/[^/\s]+/secrets/[A-Za-z0-9_-]+/versions/(latest|\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,9 @@ class Settings:
         storage: Cloud Storage's address, without a trailing slash.
         emulated: Whether ``storage`` was given, so that missing credentials are accepted.
         retry_seconds: How long one request is repeated while it fails for a reason that may pass.
-        permission_seconds: How long a 403 from Cloud Storage is repeated: grants take minutes to arrive.
+        permission_seconds: How long a 403 from Google is repeated: grants take minutes to arrive.
+        token_secret: Version of the secret that holds the Hub token, for a job that no platform gives it to.
+        secret_manager: Secret Manager's address, without a trailing slash.
     """
 
     hub: str
@@ -31,6 +38,8 @@ class Settings:
     emulated: bool
     retry_seconds: float
     permission_seconds: float
+    token_secret: str | None = None
+    secret_manager: str = SECRET_MANAGER
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -47,12 +56,41 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         emulator = f"http://{emulator}"  # Google's Go client takes host:port, so people write it so
     return Settings(
         hub=_address("HF_ENDPOINT", environment.get("HF_ENDPOINT", "").strip() or HUB),
-        token=_token(environment.get("HF_TOKEN", "").strip()),
+        token=check_token(environment.get("HF_TOKEN", "").strip(), "HF_TOKEN", "usage"),
         storage=_address("STORAGE_EMULATOR_HOST", emulator or STORAGE),
         emulated=bool(emulator),
         retry_seconds=_seconds(environment, "WEIGHTS_RETRY_SECONDS", RETRY_SECONDS),
         permission_seconds=_seconds(environment, "WEIGHTS_PERMISSION_SECONDS", PERMISSION_SECONDS),
+        token_secret=_version(environment.get("HF_TOKEN_SECRET", "").strip()),
+        secret_manager=_address(
+            _SECRET_MANAGER, environment.get(_SECRET_MANAGER, "").strip() or SECRET_MANAGER
+        ),
     )
+
+
+def check_token(value: str, where: str, kind: str) -> str | None:
+    """The Hub token, or none where the text is empty.
+
+    Args:
+        value: The text.
+        where: What holds it, for the message; the text itself is not repeated.
+        kind: Outcome of a broken one.
+
+    Raises:
+        Failure: It cannot be a token; an HTTP library would show it in its complaint about the header.
+    """
+    if not all("!" <= character <= "~" for character in value):
+        raise Failure(kind, f"{where} holds a character that no Hub token has, such as a space or line break")
+    return value or None
+
+
+def _version(value: str) -> str | None:
+    if value and not _VERSION.fullmatch(value):
+        raise Failure(
+            "usage",
+            f"HF_TOKEN_SECRET is {value!r}; it has to be projects/PROJECT/secrets/SECRET/versions/VERSION",
+        )
+    return value or None
 
 
 def _address(name: str, value: str) -> str:
@@ -60,15 +98,6 @@ def _address(name: str, value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Failure("usage", f"{name} is {value!r}; it has to be an address such as https://host")
     return value.rstrip("/")
-
-
-def _token(value: str) -> str | None:
-    # A broken token would otherwise show up in an HTTP library's complaint about the header it is in.
-    if not all("!" <= character <= "~" for character in value):
-        raise Failure(
-            "usage", "HF_TOKEN holds a character that no Hub token has, such as a space or line break"
-        )
-    return value or None
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:

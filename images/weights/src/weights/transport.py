@@ -63,6 +63,35 @@ def network_errors(url: str) -> Iterator[None]:
         raise TransientError(f"connection to {host} failed ({type(error).__name__})") from None
 
 
+def read_into(response: requests.Response, into: memoryview) -> int:
+    """Read the body of an answer until ``into`` is full or the connection ends or breaks.
+
+    Returns:
+        How many bytes were read, at least one.
+
+    Raises:
+        TransientError: Not one byte came.
+    """
+    filled = 0
+    # The standard library's answer inside fills the buffer straight from the socket, where urllib3's
+    # ``readinto`` reads into bytes of its own and copies them. ``requests`` itself relies on this attribute.
+    body = getattr(response.raw, "_original_response", None) or response.raw
+    try:
+        with network_errors(response.url):
+            while filled < len(into):
+                count = body.readinto(into[filled:])
+                if not count:
+                    raise TransientError(f"connection to {urlsplit(response.url).hostname} ended too soon")
+                filled += count
+    except TransientError:
+        if not filled:
+            raise
+        return filled
+    if response.raw.closed:  # all of the body was read: the connection may serve the next request
+        response.raw.release_conn()
+    return filled
+
+
 def retry_after(response: requests.Response) -> float | None:
     """Seconds that a Retry-After header asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
@@ -97,6 +126,10 @@ class Patience:
     def give_up(self) -> None:
         """End every wait, in every thread, and wait no more."""
         self._stopped.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless everything is given up."""
+        self._stopped.wait(seconds)
 
     def run(self, attempt: Callable[[], T]) -> T:
         """Call ``attempt`` until it succeeds.

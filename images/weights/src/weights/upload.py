@@ -1,6 +1,5 @@
 """One resumable upload (cloud.google.com/storage/docs/performing-resumable-uploads)."""
 
-import base64
 import re
 from contextlib import suppress
 from functools import partial
@@ -10,24 +9,26 @@ from typing import Self
 import google_crc32c
 import requests
 
+from weights.beside import Beside
 from weights.errors import Failure, SessionLostError, TransientError
+from weights.files import encode_crc32c, update_crc32c
 from weights.gcs import Bucket, StoredObject, decode
 
-_PIECE = 256 * 1024
 _ABORT_SECONDS = (2.0, 3.0)  # Cloud Run kills a job ten seconds after SIGTERM
 
 
 class Upload:
     """Writes an object piece by piece; leaves no object behind unless all of its bytes were written.
 
-    A context manager: leaving it before the end cancels the session.
+    A thread sends one piece while the caller makes the next. A context manager: leaving it before the end
+    cancels the session.
 
     Args:
         bucket: Where the object goes.
         name: Name below the bucket's prefix.
         size: Bytes that will be written.
         content_type: Media type.
-        sha256: Hex digest of them, kept with the object.
+        metadata: Custom keys, kept with the object.
         generation: The one to replace, "0" if there must be none.
 
     Raises:
@@ -35,7 +36,13 @@ class Upload:
     """
 
     def __init__(
-        self, bucket: Bucket, name: str, size: int, content_type: str, sha256: str, generation: str
+        self,
+        bucket: Bucket,
+        name: str,
+        size: int,
+        content_type: str,
+        metadata: dict[str, str],
+        generation: str,
     ) -> None:
         self._bucket = bucket
         self._name = name
@@ -44,7 +51,8 @@ class Upload:
         self._committed = 0
         self._uncertain = False
         self._stored: StoredObject | None = None
-        self._session = bucket.begin(name, size, content_type, sha256, generation)
+        self._sender = Beside("upload")
+        self._session = bucket.begin(name, size, content_type, metadata, generation)
 
     def __enter__(self) -> Self:
         return self
@@ -52,22 +60,27 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._sender.close()
         if self._stored is None:
             # Best effort and without patience: the process may have to end, and sessions expire anyway.
             with suppress(Exception):
                 self._bucket.attempt("DELETE", self._session, timeout=_ABORT_SECONDS)
 
-    def write(self, part: bytes | bytearray) -> None:
-        """Write the next bytes: a multiple of 256 KiB, except the last ones.
+    def write(self, part: bytes | bytearray | memoryview) -> None:
+        """Write the next bytes: a multiple of 256 KiB, except the last ones; they must not change afterwards.
+
+        Returns when the bytes before these were sent.
 
         Raises:
             SessionLostError: The store forgot the session; the upload has to start again.
         """
+        self._sender.start(self._deliver, part)
+
+    def _deliver(self, part: bytes | bytearray | memoryview) -> None:
         start = self._committed
         end = start + len(part)
         view = memoryview(part)
-        for position in range(0, len(part), _PIECE):
-            self._checksum.update(bytes(view[position : position + _PIECE]))
+        update_crc32c(self._checksum, view)
         while self._committed < end:
             self._bucket.patience.run(partial(self._send, view, start))
             if self._committed < start:
@@ -79,13 +92,14 @@ class Upload:
         Raises:
             Failure: ``integrity``, if the store's crc32c is another; the object is deleted then.
         """
+        self._sender.wait()
         while self._stored is None:
             if self._committed < self._size:
                 raise Failure(
                     "integrity", f"{self._name} ended after {self._committed} of {self._size} bytes"
                 )
             self._bucket.patience.run(partial(self._send, memoryview(b""), self._size))
-        crc32c = base64.b64encode(self._checksum.digest()).decode()
+        crc32c = encode_crc32c(self._checksum)
         if self._stored.crc32c != crc32c or self._stored.size != str(self._size):
             self._bucket.delete(self._name, self._stored.generation)
             raise Failure(
