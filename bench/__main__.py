@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench import preview
+from bench.weights import staging
 
-BENCHMARKS = {"preview": preview.run}
+BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "preview": lambda _quick: preview.run(),
+    "weights": staging.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     """Run the benchmarks named on the command line, all of them by default."""
-    wanted = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in wanted if name not in BENCHMARKS]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="weights: the small checkpoint alone; nothing is kept"
+    )
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        sys.exit(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
+        parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
     RESULTS.mkdir(exist_ok=True)
-    for name in wanted:
-        result = BENCHMARKS[name]()
-        text = json.dumps(result, indent=2)
-        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    for name in options.names or BENCHMARKS:
+        text = json.dumps(BENCHMARKS[name](options.quick), indent=2)
+        if not options.quick:
+            (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         print(text)
 
 

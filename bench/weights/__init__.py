@@ -1,0 +1,1 @@
+"""The benchmark of images/weights; see bench/README.md."""
