@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -52,7 +53,7 @@ class Unavailable(Exception):
 
 
 def say(text: str) -> None:
-    print(f"install-engine: {text}", flush=True)
+    print(f"{Path(sys.argv[0]).name}: {text}", flush=True)
 
 
 def number(version: str) -> tuple[int, ...]:
@@ -208,13 +209,22 @@ def find_go() -> str:
 def run_with_progress(command: list[str], cwd: Path, what: str) -> None:
     """Runs a go command that names a package per line, and tells how far it is every ten seconds."""
     started, lines = time.monotonic(), list[str]()
+    # A signal that came before the `try` below would leave a compiler that nobody stops: it waits until then.
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     process = subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, heard),
     )
     assert process.stderr is not None
     reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
-    reader.start()
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+        reader.start()
         while True:
             try:
                 process.wait(PROGRESS_SECONDS)
