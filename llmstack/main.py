@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from llmstack.commands import ask, catalog, doctor, environment, fault, plan, recover, rehearse, schema
+from llmstack.commands import (
+    ask,
+    catalog,
+    doctor,
+    environment,
+    fault,
+    plan,
+    recover,
+    rehearse,
+    schema,
+    weights,
+)
 
 app = typer.Typer(
     name="llmstack",
@@ -24,6 +35,7 @@ app.command("schema")(schema.schema)
 app.command("recover")(recover.recover)
 app.command("fault")(fault.fault)
 app.command("rehearse")(rehearse.rehearse)
+app.command("weights", context_settings=weights.CONTEXT)(weights.weights)
 
 
 def main() -> None:

@@ -27,12 +27,12 @@ from rehearsal.world import World
 __all__ = ["PASSPHRASE", "Rehearsal", "RehearsalError"]
 
 PASSPHRASE = "rehearsal"  # noqa: S105 - guards nothing: a rehearsed state holds no real secret
-_OVERRIDDEN = ("RUN", "STORAGE", "IAMCREDENTIALS", "SECRETMANAGER", "ARTIFACTREGISTRY")
+_OVERRIDDEN = ("RUN", "AIPLATFORM", "STORAGE", "IAMCREDENTIALS", "SECRETMANAGER", "ARTIFACTREGISTRY")
 _LOCAL_ENVIRONMENT = "local"
 _LOCK = "driver.lock"
 _PREPARE_LOCK = "prepare.lock"
-# What destroy leaves at Google too: the project, and APIs, which are never disabled.
-_LASTING = {"project", "serviceusage.service"}
+# What destroy leaves at Google too: the project, APIs, which are never disabled, and the list of custom jobs.
+_LASTING = {"project", "serviceusage.service", "aiplatform.customJob"}
 
 
 class Rehearsal:
@@ -187,9 +187,9 @@ class Rehearsal:
             return driver_hub.choose(self.root, self.folder, real, self.stack_file())
 
     def executions(self) -> int:
-        """How many job executions there have been, of jobs that still exist."""
+        """How many job executions there have been: of Cloud Run jobs that still exist, and custom jobs."""
         world = World(self.folder)
-        count = len(world.list("run.execution"))
+        count = len(world.list("run.execution")) + len(world.list("aiplatform.customJob"))
         world.close()
         return count
 

@@ -21,6 +21,7 @@ _POLL_SECONDS = 0.05
 # language host notices only minutes later that the engine was killed.
 _OURS = (
     "rehearsal.cloud",
+    "rehearsal.cluster",
     "rehearsal.hub.server",
     "rehearsal.standins",
     "providers.modelops",

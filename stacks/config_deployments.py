@@ -30,7 +30,7 @@ from stacks.plan.catalog import catalog, resolve_model
 from stacks.plan.report import Report
 
 _ROOT = "llm:deployments"
-_DECIDE_THE_MACHINE = frozenset({"model", "resources", "limits", "engine", "dtype"})
+_DECIDE_THE_MACHINE = frozenset({"model", "resources", "limits", "engine", "dtype", "weights"})
 _ABOUT_THE_MODEL = ("model", "revision", "limits", "engine", "dtype")
 
 # Stands for a revision that is wrong.

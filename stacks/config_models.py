@@ -23,6 +23,7 @@ from stacks.plan.quantity import parse_memory
 from stacks.plan.spec import Commit, Count, Dtype, ModelSpec, Strict, shaped
 
 Accelerator = Literal["nvidia-l4", "nvidia-rtx-pro-6000"]
+Runner = Literal["cloud-run", "vertex", "kubernetes"]
 Ingress = Literal["all", "internal", "internal-and-load-balancer"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -131,6 +132,16 @@ class Limits(Strict):
     """Requests that an instance holds, those it is working on included; more are answered 429."""
 
 
+class Weights(Strict):
+    """How a model's weights come into the bucket; what is left out is decided."""
+
+    runner: Runner | None = None
+    """Where the job runs that stages them; the topology decides where it is left out."""
+    dtype: Dtype | None = None
+    """Element type that they are staged in, the checkpoint's own where it is left out: a float32 checkpoint
+    in bfloat16 is half as large."""
+
+
 class CloudRunDeployment(Strict):
     """One deployment on the `cloud-run` topology."""
 
@@ -154,6 +165,8 @@ class CloudRunDeployment(Strict):
     """Longest that a request may take, in seconds."""
     limits: Limits = Limits()
     """What a request may ask for, and how many may wait; what is left out is computed."""
+    weights: Weights = Weights()
+    """How the model's weights come into the bucket; what is left out is decided."""
 
 
 Deployment = CloudRunDeployment

@@ -41,6 +41,7 @@ ACCESS: tuple[Access, ...] = (
     Access(
         DEPLOYER, PROJECT, "roles/serviceusage.serviceUsageViewer", "seeing that an API is enabled already"
     ),
+    Access(DEPLOYER, PROJECT, "roles/aiplatform.user", "weights jobs on Vertex AI"),
     Access(DEPLOYER, STATE_BUCKET, "roles/storage.objectUser", "reading and writing states and their locks"),
     Access(DEPLOYER, KEY, "roles/cloudkms.cryptoKeyEncrypterDecrypter", "secrets in stack files and states"),
     Access(PREVIEWER, PROJECT, "roles/run.viewer", "reading services and jobs"),

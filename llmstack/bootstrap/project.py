@@ -11,6 +11,7 @@ from llmstack.bootstrap.steps import Change, Found
 from llmstack.bootstrap.target import Target
 from stacks.plan.apis import required_apis
 from stacks.plan.hardware import BUILT_TOPOLOGIES
+from stacks.plan.runners import CLOUD_RUN, VERTEX
 
 UNKNOWN_NUMBER = "PROJECT_NUMBER"
 """Stands for the number in a dry run that cannot read it yet, because the API is not enabled."""
@@ -23,8 +24,9 @@ _ENABLE_AT_ONCE = 20
 
 
 def needed_apis() -> tuple[str, ...]:
-    """The APIs of every topology that this version builds, and of the preparation itself."""
-    return tuple(sorted(_OWN_APIS | set(required_apis(BUILT_TOPOLOGIES, hub_token=True))))
+    """The APIs of all that this version builds, wherever weights jobs run, and of the preparation itself."""
+    stacks = required_apis(BUILT_TOPOLOGIES, (CLOUD_RUN, VERTEX), hub_token=True)
+    return tuple(sorted(_OWN_APIS | set(stacks)))
 
 
 def project_number(google: Google, target: Target) -> str:

@@ -1,5 +1,6 @@
 """Our Pulumi provider, for what Google's provider lacks.
 
 Resources, by token (`providers.modelops.provider.RESOURCES`):
-- `modelops:index:StagedModel`: a model's files in a bucket, put there by a Cloud Run job.
+- `modelops:index:StagedModel`: a model's files in a bucket, put there by a job of Cloud Run, Vertex AI or a
+  cluster.
 """

@@ -1,8 +1,8 @@
 """How this provider reaches Google: credentials, addresses, retries, and errors a person can act on.
 
-Addresses follow gcloud's own variables (`CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN`, `…_STORAGE`) and the storage
-clients' `STORAGE_EMULATOR_HOST`; requests and their checks come from the discovery documents that
-`google-api-python-client` carries, so nothing is fetched to make a client.
+Addresses follow gcloud's own variables (`CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN`, `…_AIPLATFORM`, `…_STORAGE`)
+and the storage clients' `STORAGE_EMULATOR_HOST`; requests and their checks come from the discovery documents
+that `google-api-python-client` carries, so nothing is fetched to make a client.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ATTEMPTS = 6
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Answers after which Google asks clients to try again: https://cloud.google.com/storage/docs/retry-strategy"""
 
-_SERVICE_PATHS = {"run": "", "storage": "storage/v1/"}
-_VERSIONS = {"run": "v2", "storage": "v1"}
+_SERVICE_PATHS = {"run": "", "aiplatform": "", "storage": "storage/v1/"}
+_VERSIONS = {"run": "v2", "aiplatform": "v1", "storage": "v1"}
 _OFFLINE = (ConnectionError, TimeoutError, httplib2.HttpLib2Error, auth_errors.TransportError)
 
 
@@ -63,15 +63,20 @@ class Google:
         self._cancelled = cancelled
         self._environment = environment
         self._credentials = credentials
-        self._services: dict[str, Any] = {}
+        self._services: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
-    def service(self, name: str) -> Any:
-        """The client of `run` or `storage`, made on first use; safe to share between threads."""
+    def service(self, name: str, location: str = "") -> Any:
+        """The client of `run`, `storage` or `aiplatform`, made on first use; safe to share between threads.
+
+        Args:
+            name: the API.
+            location: where its resources are, for an API that has an address in each region.
+        """
         with self._lock:
-            if name not in self._services:
-                self._services[name] = self._build(name)
-            return self._services[name]
+            if (name, location) not in self._services:
+                self._services[name, location] = self._build(name, location)
+            return self._services[name, location]
 
     def call(self, what: str, role: str, request: Callable[[], HttpRequest], repeat: bool = True) -> Any:
         """Sends a request and gives the answer.
@@ -99,9 +104,16 @@ class Google:
                     f"{what}: cannot reach Google ({one_line(error)}); run the command again once it answers"
                 ) from error
             except auth_errors.GoogleAuthError as error:
-                raise _no_credentials(error) from error
+                raise no_credentials(error) from error
 
         return self.retrying()(once) if repeat else once()
+
+    def credentials(self) -> Any:
+        """Who calls: the credentials that were given, or the application's default ones."""
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = _default_credentials()
+            return self._credentials
 
     def retrying(self) -> tenacity.Retrying:
         """Tries again after a `TemporaryError`, a bounded number of times, unless cancelled."""
@@ -117,8 +129,11 @@ class Google:
         if self._cancelled.wait(seconds):
             raise Cancelled("cancelled while Google could not be reached")
 
-    def _build(self, name: str) -> Any:
+    def _build(self, name: str, location: str) -> Any:
         endpoint = self._endpoint(name)
+        if endpoint is None and location:
+            # Discovery document aiplatform.v1, endpoints: one in each region.
+            endpoint = f"https://{location}-{name}.googleapis.com/"
         credentials = self._credentials or _default_credentials()
         on_loopback = endpoint is not None and urlsplit(endpoint).hostname in (
             "127.0.0.1",
@@ -162,11 +177,12 @@ def _default_credentials() -> Any:
     try:
         credentials, _ = google.auth.default(scopes=[SCOPE])
     except auth_errors.GoogleAuthError as error:
-        raise _no_credentials(error) from error
+        raise no_credentials(error) from error
     return credentials
 
 
-def _no_credentials(error: Exception) -> ProviderError:
+def no_credentials(error: Exception) -> ProviderError:
+    """The refusal where Google's credentials are missing, expired or refused."""
     return ProviderError(
         "Google's credentials are missing or refused; run `gcloud auth application-default login`, or set "
         f"GOOGLE_APPLICATION_CREDENTIALS ({one_line(error)})"
@@ -184,5 +200,5 @@ def _explained(what: str, role: str, error: HttpError) -> ProviderError:
             f"{what}: refused (403); whoever runs Pulumi needs {role}. Google says: {reason}"
         )
     if status == 401:
-        return _no_credentials(error)
+        return no_credentials(error)
     return ProviderError(f"{what}: Google answered {status}: {reason}")

@@ -20,10 +20,19 @@ _REMEDIES: Mapping[str, str] = {
     "integrity": "the downloaded files did not match the Hub's checksums; run `pulumi up` again",
     "permission": "{account} needs roles/storage.objectUser on {bucket}",
     "storage_full": "the job ran out of storage; give it more memory or the bucket more quota",
+    "secret": "{account} needs roles/secretmanager.secretAccessor on the Hub token's secret",
     "unavailable": "the Hub or Cloud Storage could not be reached; run `pulumi up` again",
     "interrupted": "the job was stopped; run `pulumi up` again",
 }
 _KILLED = "the container was killed, mostly for lack of memory; give the job more (137)"
+
+_PASSING = frozenset({"ok", "integrity", "unavailable", "interrupted"})
+"""Outcomes that the next attempt may not have; every other one repeats itself."""
+
+
+def final_codes() -> tuple[int, ...]:
+    """The exit codes after which another attempt of the job would end alike, in order."""
+    return tuple(sorted(code for code, name in _names().items() if name not in _PASSING))
 
 
 def explain(code: int | None, account: str = "the job's service account", bucket: str = "the bucket") -> str:

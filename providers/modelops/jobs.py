@@ -4,103 +4,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from providers.base.errors import one_line
-from providers.modelops.client import Google, NotFound
-
-LABEL = "llm-target"
-"""Label of a job's executions that says what they stage."""
+from providers.base.errors import ProviderError, one_line
+from providers.modelops.client import NotFound
+from providers.modelops.runners import LABEL, Execution, Job, Runner, Work
 
 JOB_NAME = re.compile(r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/jobs/(?P<job>[^/]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One run of a job."""
+class CloudRunJobs(Runner):
+    """Runs a Cloud Run job, which is a resource of its own and keeps the definition."""
 
-    name: str
-    """Full name, `projects/P/locations/L/jobs/J/executions/E`."""
-    done: bool
-    succeeded: bool
-    message: str
-    log_uri: str
+    platform = "Cloud Run"
+    pattern = JOB_NAME
+    shape = "projects/PROJECT/locations/LOCATION/jobs/JOB"
 
-    @property
-    def short_name(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a job's definition says."""
-
-    name: str
-    args: tuple[str, ...]
-    label: str
-    """The `llm-target` of its executions."""
-    account: str
-    """E-mail address of the service account that it runs as; empty where the definition names none."""
-
-
-class Jobs:
-    """What a staged model needs of Cloud Run."""
-
-    def __init__(self, google: Google) -> None:
-        self._google = google
-
-    def get(self, name: str) -> Job:
-        """A job's definition.
-
-        Raises:
-            NotFound: there is no such job.
-            ProviderError: Google refused or cannot be reached.
-        """
+    def job(self, name: str) -> Job:
+        """See `Runner.job`: the definition."""
         return _job(self._call(name, "reading", "viewer", self._jobs().get, name=name))
 
-    def stages_elsewhere(self, name: str, label: str) -> list[str]:
-        """The other jobs beside this one that stage the same target; raises as `get` does."""
-        parent = name.rpartition("/jobs/")[0]
+    def stages_elsewhere(self, work: Work) -> list[str]:
+        """See `Runner.stages_elsewhere`; all jobs beside this one are asked."""
+        parent = work.job.rpartition("/jobs/")[0]
         pages = self._pages(parent, "jobs", self._jobs().list, parent=parent)
         found = [_job(item) for item in pages if not item.get("deleteTime")]
-        return [job.name for job in found if job.label == label and job.name != name]
+        return [job.name for job in found if job.label == work.label and job.name != work.job]
 
-    def running(self, name: str, label: str, repeat: bool = True) -> Execution | None:
-        """The newest execution of the job that stages the labelled target and has not ended.
+    def running(self, work: Work) -> Execution | None:
+        """See `Runner.running`; None where the job does not exist."""
+        return self._live(work.job, work.label)
 
-        None where the job does not exist. Raises as `get` does otherwise.
-        """
-        try:
-            items = list(self._pages(name, "executions", self._executions().list, repeat, parent=name))
-        except NotFound:
-            return None
-        found = [item for item in items if item.get("labels", {}).get(LABEL) == label]
-        live = [item for item in found if not _execution(item).done]
-        newest = max(live, key=lambda item: item.get("createTime", ""), default=None)
-        return _execution(newest) if newest else None
-
-    def start(self, name: str, label: str) -> Execution:
-        """Starts an execution, or takes one that stages the labelled target already.
-
-        Starting is not idempotent: when an answer is lost, the execution may run all the same. So each
-        attempt looks first. Raises as `get` does.
-        """
+    def begin(self, work: Work) -> Execution:
+        """See `Runner.begin`."""
+        job = self.job(work.job)
+        running = self.running(work)
+        if running is not None:
+            return running
+        if job.label != work.label:
+            has = job.label or "nothing"
+            raise ProviderError(
+                f"job {work.job} stages something else: its executions have {LABEL}={has}, and this target "
+                f"needs {LABEL}={work.label}; the job must be updated first"
+            )
 
         def attempt() -> Execution:
-            return self.running(name, label, repeat=False) or self._run(name, label)
+            return self._live(work.job, work.label, repeat=False) or self._run(work)
 
-        execution: Execution = self._google.retrying()(attempt)
+        execution: Execution = self.google.retrying()(attempt)
         return execution
 
     def execution(self, name: str) -> Execution:
-        """An execution as it is now; raises as `get` does."""
+        """See `Runner.execution`."""
         job = name.rpartition("/executions/")[0]
         return _execution(self._call(job, "watching", "viewer", self._executions().get, name=name))
 
     def cancel(self, name: str) -> None:
-        """Asks an execution to stop; one that is gone or has ended already is no error."""
+        """See `Runner.cancel`."""
         job = name.rpartition("/executions/")[0]
         try:
             self._call(
@@ -110,7 +70,7 @@ class Jobs:
             return
 
     def exit_code(self, execution: Execution) -> tuple[int | None, str]:
-        """Exit code, if any, and message of the last attempt of an execution's task; raises as `get` does."""
+        """See `Runner.exit_code`: those of the last attempt of the execution's task."""
         job = execution.name.rpartition("/executions/")[0]
         tasks = self._executions().tasks().list
         for task in self._pages(job, "tasks", tasks, parent=execution.name):
@@ -120,17 +80,28 @@ class Jobs:
                 return result.get("exitCode"), message
         return None, ""
 
-    def _run(self, name: str, label: str) -> Execution:
+    def _live(self, name: str, label: str, repeat: bool = True) -> Execution | None:
+        try:
+            items = list(self._pages(name, "executions", self._executions().list, repeat, parent=name))
+        except NotFound:
+            return None
+        found = [item for item in items if item.get("labels", {}).get(LABEL) == label]
+        live = [item for item in found if not _execution(item).done]
+        newest = max(live, key=lambda item: item.get("createTime", ""), default=None)
+        return _execution(newest) if newest else None
+
+    def _run(self, work: Work) -> Execution:
+        name = work.job
         operation = self._call(name, "running", "developer", self._jobs().run, False, name=name, body={})
         if operation.get("metadata", {}).get("name"):
             return _execution(operation["metadata"])
-        started = self.running(name, label)
+        started = self.running(work)
         if started is None:
             raise NotFound(f"running job {name}: Google named no execution; run the command again")
         return started
 
     def _jobs(self) -> Any:
-        return self._google.service("run").projects().locations().jobs()
+        return self.google.service("run").projects().locations().jobs()
 
     def _executions(self) -> Any:
         return self._jobs().executions()
@@ -140,7 +111,7 @@ class Jobs:
     ) -> Any:
         matched = JOB_NAME.match(job)
         project = f"project {matched['project']}" if matched else "the project"
-        return self._google.call(
+        return self.google.call(
             f"{verb} job {job}", f"roles/run.{role} on {project}", lambda: method(**arguments), repeat
         )
 

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from providers.base.paths import format_path
 from providers.base.provider import CheckFailure
 from providers.base.values import UNKNOWN, Properties, has_unknown, strip_secrets
-from providers.modelops.jobs import Job
 from providers.modelops.manifest import Source
+from providers.modelops.registry import KINDS, kind_of
+from providers.modelops.runners import Job, Text, Work
 from providers.modelops.storage import Target
 
-_JOB = r"^projects/[^/]+/locations/[^/]+/jobs/[^/]+$"
 _TARGET = r"^gs://[a-z0-9][a-z0-9._-]+/[^/].*[^/]$"
 _LABEL = r"^[a-z0-9_-]{1,63}$"
 _SHAPES = {
-    "job": "a job's full name, projects/PROJECT/locations/LOCATION/jobs/JOB",
     "target": "gs://BUCKET/PREFIX without a trailing slash",
     "targetLabel": "a label's value: 1 to 63 of a-z, 0-9, _ and -",
 }
 _ARGUMENTS = ("repo", "revision", "target", "format", "dtype")
+_NOT_THE_FILES = frozenset({"retain", "job", "definition"})
+_Data = dict[str, Any]
 
-Text = Annotated[str, Field(min_length=1)]
+
+def _job(value: str) -> str:
+    if kind_of(value) is None:
+        shapes = " or ".join(kind.shape for kind in KINDS)
+        raise PydanticCustomError(
+            "no_job", "{value} is not a job's full name, {shapes}", {"value": repr(value), "shapes": shapes}
+        )
+    return value
 
 
 class StagedInputs(BaseModel):
@@ -34,7 +43,7 @@ class StagedInputs(BaseModel):
         alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True
     )
 
-    job: Annotated[str, Field(pattern=_JOB)]
+    job: Annotated[str, AfterValidator(_job)]
     target: Annotated[str, Field(pattern=_TARGET)]
     repository: Text
     revision: Text
@@ -42,6 +51,8 @@ class StagedInputs(BaseModel):
     dtype: Text
     target_label: Annotated[str, Field(pattern=_LABEL)]
     retain: bool = True
+    definition: _Data | None = None
+    """What the job runs, where its platform keeps no definition; its shape is the runner's."""
 
     @property
     def source(self) -> Source:
@@ -53,9 +64,17 @@ class StagedInputs(BaseModel):
         """Where they lie."""
         return Target.parse(self.target)
 
+    @property
+    def work(self) -> Work:
+        """What to stage with which job."""
+        kind = kind_of(self.job)
+        shape = kind.definition_type if kind else None
+        definition = shape.model_validate(self.definition) if shape and self.definition else None
+        return Work(self.job, self.target_label, definition)
+
     def properties(self) -> Properties:
         """The inputs as the engine names them."""
-        return self.model_dump(by_alias=True)
+        return self.model_dump(by_alias=True, exclude_none=True)
 
     @staticmethod
     def of(properties: Properties) -> StagedInputs:
@@ -85,6 +104,11 @@ class StagedInputs(BaseModel):
         )
 
 
+def concerns_the_files(path: tuple[Any, ...]) -> bool:
+    """Whether a change at a property path is of what is staged, and not only of who would stage it."""
+    return path[0] not in _NOT_THE_FILES
+
+
 def failures(news: Properties) -> list[CheckFailure]:
     """What is wrong with inputs of which some may be unknown yet."""
     unknown = {name for name, value in news.items() if has_unknown(value)}
@@ -93,26 +117,50 @@ def failures(news: Properties) -> list[CheckFailure]:
         for name, value in news.items()
         if name not in unknown and value is not None
     }
+    found: list[CheckFailure] = []
+    for error in _errors(StagedInputs, known):
+        name = str(error["loc"][0])
+        if not (error["type"] == "missing" and name in unknown):
+            found.append(CheckFailure(format_path((name,)), _reason(name, error)))
+    if "definition" in unknown or "job" not in known or any(each.path == "job" for each in found):
+        return found
+    return [*found, *_definition_failures(known["job"], known.get("definition"))]
+
+
+def _definition_failures(job: str, definition: Any) -> list[CheckFailure]:
+    kind = kind_of(job)
+    shape = kind.definition_type if kind else None
+    if kind is None or (shape is None and definition is None):
+        return []
+    if shape is None:
+        return [CheckFailure("definition", f"is not for a job of {kind.platform}, which keeps its own")]
+    if definition is None:
+        return [CheckFailure("definition", f"is required for a job of {kind.platform}")]
+    return [
+        CheckFailure(format_path(("definition", *error["loc"])), _reason(str(error["loc"][-1]), error))
+        for error in _errors(shape, definition)
+    ]
+
+
+def _errors(model: type[BaseModel], given: Any) -> list[ErrorDetails]:
     try:
-        StagedInputs.model_validate(known)
+        model.model_validate(given)
     except ValidationError as error:
-        found = [(str(item["loc"][0]), item["type"], item["msg"], item["input"]) for item in error.errors()]
-        return [
-            CheckFailure(format_path((name,)), _reason(name, kind, message, value))
-            for name, kind, message, value in found
-            if not (kind == "missing" and name in unknown)
-        ]
+        return error.errors()
     return []
 
 
-def _reason(name: str, kind: str, message: str, value: object) -> str:
+def _reason(name: str, error: ErrorDetails) -> str:
+    kind, value = error["type"], error["input"]
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
         return "is no input of StagedModel"
-    if kind == "string_pattern_mismatch":
+    if kind == "no_job":
+        return error["msg"]
+    if kind == "string_pattern_mismatch" and name in _SHAPES:
         return f"{value!r} is not {_SHAPES[name]}"
-    return f"{message[0].lower()}{message[1:]}, got {value!r}"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {value!r}"
 
 
 def with_default(news: Properties) -> Properties:

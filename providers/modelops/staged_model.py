@@ -1,7 +1,8 @@
-"""`modelops:index:StagedModel`: a model's files in a bucket, staged by a Cloud Run job where missing.
+"""`modelops:index:StagedModel`: a model's files in a bucket, staged by a job where they are missing.
 
 The resource is the files, not a run of the job: where a valid manifest lies at the target there is nothing to
-do, however it came there. Its id is the job's full name, so that an import reads from the job what it stages.
+do, however it came there, and which platform's job would stage it is no part of them. Its id is the full name
+of the job that it was made with, so that an import reads from the job what it stages.
 """
 
 from __future__ import annotations
@@ -25,12 +26,19 @@ from providers.base.provider import (
 )
 from providers.base.values import Properties
 from providers.modelops.client import Google, NotFound
-from providers.modelops.jobs import LABEL, Execution, Jobs
 from providers.modelops.manifest import Missing, Staged
+from providers.modelops.registry import Runners, kind_of
 from providers.modelops.resource import Resource
-from providers.modelops.staged_inputs import StagedInputs, failures, foretold, with_default
+from providers.modelops.runners import LABEL, Execution
+from providers.modelops.staged_inputs import (
+    StagedInputs,
+    concerns_the_files,
+    failures,
+    foretold,
+    with_default,
+)
 from providers.modelops.storage import Storage
-from providers.modelops.waiting import wait_for
+from providers.modelops.waiting import Wait, wait_for
 
 DEFAULT_TIMEOUT_SECONDS: Final = 2 * 60 * 60
 """How long a create or update waits where the resource has no custom timeout."""
@@ -44,15 +52,20 @@ class StagedModel(Resource):
 
     def __init__(self, provider: Provider, google: Google) -> None:
         super().__init__(provider, google)
-        self._jobs = Jobs(google)
+        self._runners = Runners(google)
         self._storage = Storage(google)
+        self._wanted: dict[str, object] = {}
+        """Target by URN, of every resource that the program of this operation has."""
 
     async def check(self, request: CheckRequest) -> CheckResponse:
+        self._wanted[request.urn] = request.news.get("target")
         return CheckResponse(with_default(request.news), failures(request.news))
 
     async def diff(self, request: DiffRequest) -> DiffResponse:
         changes = diff_properties(request.old_inputs, request.news)
-        response = DiffResponse.of(changes, replace_on=["job"])
+        # Another platform stages the same files, so what it staged stays; the id may name the old job.
+        moved = _platform(request.old_inputs) is not _platform(request.news)
+        response = DiffResponse.of(changes, replace_on=[] if moved else ["job"])
         found = request.old_outputs.get("manifestSha256")
         if found:
             return response
@@ -69,8 +82,9 @@ class StagedModel(Resource):
     async def update(self, request: UpdateRequest) -> Properties:
         changes = diff_properties(request.old_inputs, request.news)
         intact = bool(request.old_outputs.get("manifestSha256"))
-        if intact and all(change.path == ("retain",) for change in changes):
-            return {**request.old_outputs, "retain": request.news.get("retain")}
+        if intact and not any(concerns_the_files(change.path) for change in changes):
+            found = {key: request.old_outputs.get(key) for key in _DAMAGED}
+            return {**request.news, **found}
         if request.preview:
             return foretold(request.news)
         return await self._ensure(StagedInputs.of(request.news), request.urn, request.timeout)
@@ -85,9 +99,8 @@ class StagedModel(Resource):
             return None
         if isinstance(found, Staged):
             return ReadResponse(request.id, inputs.properties(), _outputs(inputs, found))
-        if found.empty and not await self.provider.blocking(
-            self._jobs.running, inputs.job, inputs.target_label
-        ):
+        running = self._runners.of(inputs.job).running
+        if found.empty and not await self.provider.blocking(running, inputs.work):
             return None
         self.provider.log.warning(request.urn, f"{inputs.target}: {found.why}; `pulumi up` stages it again")
         return ReadResponse(request.id, inputs.properties(), {**inputs.properties(), **_DAMAGED})
@@ -97,10 +110,10 @@ class StagedModel(Resource):
         if inputs.retain:
             return
         await self._stop(inputs, request.urn)
-        others = await self.provider.blocking(self._others, inputs)
+        others = self._users(inputs) or await self.provider.blocking(self._others, inputs)
         if others:
             names = ", ".join(name.rpartition("/")[2] for name in others)
-            self.provider.log.info(request.urn, f"{inputs.target} is kept: job {names} stages it too")
+            self.provider.log.info(request.urn, f"{inputs.target} is kept: {names} needs it too")
             return
         self.provider.log.status(request.urn, f"deleting {inputs.target}")
         await self.provider.blocking(self._storage.clear, inputs.place)
@@ -111,7 +124,7 @@ class StagedModel(Resource):
         if known:
             return StagedInputs.of(known)
         try:
-            job = await self.provider.blocking(self._jobs.get, request.id)
+            job = await self.provider.blocking(self._runners.of(request.id).job, request.id)
         except NotFound:
             return None
         inputs = StagedInputs.from_job(job)
@@ -126,23 +139,9 @@ class StagedModel(Resource):
         """Stages the model unless it is there, and gives the outputs."""
         found = await self.provider.blocking(self._storage.inspect, inputs.place, inputs.source)
         if isinstance(found, Missing):
-            execution = await self.provider.blocking(self._begin, inputs)
+            execution = await self.provider.blocking(self._runners.of(inputs.job).begin, inputs.work)
             found = await self._finish(inputs, execution, urn, timeout or DEFAULT_TIMEOUT_SECONDS)
         return _outputs(inputs, found)
-
-    def _begin(self, inputs: StagedInputs) -> Execution:
-        """An execution that stages the target: one that runs already, else a new one."""
-        job = self._jobs.get(inputs.job)
-        running = self._jobs.running(inputs.job, inputs.target_label)
-        if running is not None:
-            return running
-        if job.label != inputs.target_label:
-            has = job.label or "nothing"
-            raise ProviderError(
-                f"job {inputs.job} stages something else: its executions have {LABEL}={has}, and "
-                f"{inputs.target} needs {LABEL}={inputs.target_label}; the job must be updated first"
-            )
-        return self._jobs.start(inputs.job, inputs.target_label)
 
     async def _finish(self, inputs: StagedInputs, execution: Execution, urn: str, timeout: float) -> Staged:
         """Waits and verifies.
@@ -152,7 +151,7 @@ class StagedModel(Resource):
         """
         what = f"staging {inputs.repository} ({inputs.dtype})"
         try:
-            await wait_for(self.provider, self._jobs, execution, urn, what, timeout)
+            await wait_for(self.provider, self._wait(inputs, urn, what, timeout), execution)
             found = await self.provider.blocking(self._storage.inspect, inputs.place, inputs.source)
         except ProviderError as error:
             raise self._unfinished(inputs, str(error)) from error
@@ -168,25 +167,41 @@ class StagedModel(Resource):
 
     async def _stop(self, inputs: StagedInputs, urn: str) -> None:
         """Stops an execution that would write what is about to be deleted."""
-        running = await self.provider.blocking(self._jobs.running, inputs.job, inputs.target_label)
+        runner = self._runners.of(inputs.job)
+        running = await self.provider.blocking(runner.running, inputs.work)
         if running is None:
             return
-        await self.provider.blocking(self._jobs.cancel, running.name)
+        await self.provider.blocking(runner.cancel, running.name)
         try:
-            await wait_for(
-                self.provider, self._jobs, running, urn, "stopping the staging", STOP_TIMEOUT_SECONDS
-            )
+            wait = self._wait(inputs, urn, "stopping the staging", STOP_TIMEOUT_SECONDS)
+            await wait_for(self.provider, wait, running)
         except ProviderError as stopped:
             # Ending without success is what was asked for; not ending is not.
-            last = await self.provider.blocking(self._jobs.execution, running.name)
+            last = await self.provider.blocking(runner.execution, running.name)
             if not last.done:
                 raise ProviderError(f"{inputs.target} is not deleted: {stopped}") from stopped
 
+    def _wait(self, inputs: StagedInputs, urn: str, what: str, timeout: float) -> Wait:
+        bucket = f"bucket {inputs.place.bucket}"
+        return Wait(self._runners.of(inputs.job), inputs.work, bucket, urn, what, timeout)
+
+    def _users(self, inputs: StagedInputs) -> list[str]:
+        """What the program of this operation has at the same target, the resource's replacement included.
+
+        A deployment that got another name is made anew before the old one is deleted, and finds the files.
+        """
+        return [urn.rpartition("::")[2] for urn, target in self._wanted.items() if target == inputs.target]
+
     def _others(self, inputs: StagedInputs) -> list[str]:
         try:
-            return self._jobs.stages_elsewhere(inputs.job, inputs.target_label)
+            return [f"job {name}" for name in self._runners.of(inputs.job).stages_elsewhere(inputs.work)]
         except NotFound:
             return []
+
+
+def _platform(inputs: Properties) -> type | None:
+    job = inputs.get("job")
+    return kind_of(job) if isinstance(job, str) else None
 
 
 def _outputs(inputs: StagedInputs, staged: Staged) -> Properties:

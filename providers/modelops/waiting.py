@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from providers.base.errors import Cancelled, ProviderError
 from providers.base.provider import Provider
 from providers.modelops.exit_codes import explain
-from providers.modelops.jobs import Execution, Jobs
-from providers.modelops.staged_inputs import StagedInputs
+from providers.modelops.runners import Execution, Runner, Work
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 PAUSE_GROWTH = 1.5
 
 
-async def wait_for(
-    provider: Provider, jobs: Jobs, execution: Execution, urn: str, what: str, timeout: float
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What is waited for."""
+
+    runner: Runner
+    work: Work
+    bucket: str
+    """Where the job writes, as a message names it."""
+    urn: str
+    """The resource beside which the status lines stand."""
+    what: str
+    """What is being made, to begin a message with."""
+    timeout: float
+    """The longest wait, in seconds. The execution itself goes on after it."""
+
+
+async def wait_for(provider: Provider, wait: Wait, execution: Execution) -> None:
     """Returns when the execution has succeeded.
 
     Args:
         provider: gives threads, status lines and cancellation.
-        jobs: the Cloud Run client.
-        execution: what to wait for.
-        urn: the resource beside which the status lines stand.
-        what: what is being made, to begin a message with.
-        timeout: the longest wait, in seconds. The execution itself goes on after it.
+        wait: what is waited for, and how long.
+        execution: as it was last seen.
 
     Raises:
         ProviderError: it failed, was cancelled, or did not end in time; the message says what to do.
     """
+    what, timeout = wait.what, wait.timeout
     clock = asyncio.get_running_loop().time
     begun, pause = clock(), FIRST_PAUSE_SECONDS
     while not execution.done:
@@ -41,7 +53,7 @@ async def wait_for(
                 "run `pulumi up` again to wait for it, or give the resource a longer custom timeout"
             )
         state = f": {execution.message}" if execution.message else ""
-        provider.log.status(urn, f"{what}, {duration(spent)}{state}")
+        provider.log.status(wait.urn, f"{what}, {duration(spent)}{state}")
         try:
             await provider.pause(min(pause, timeout - spent))
         except Cancelled:
@@ -50,10 +62,10 @@ async def wait_for(
                 "`pulumi up` waits for it"
             ) from None
         pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
-        execution = await provider.blocking(jobs.execution, execution.name)
-    provider.log.status(urn, "")
+        execution = await provider.blocking(wait.runner.execution, execution.name)
+    provider.log.status(wait.urn, "")
     if not execution.succeeded:
-        raise ProviderError(await provider.blocking(_failure, jobs, execution, what))
+        raise ProviderError(await provider.blocking(_failure, wait, execution))
 
 
 def duration(seconds: float) -> str:
@@ -66,24 +78,24 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
-def _failure(jobs: Jobs, execution: Execution, what: str) -> str:
+def _failure(wait: Wait, execution: Execution) -> str:
     try:
-        code, said = jobs.exit_code(execution)
+        code, said = wait.runner.exit_code(execution)
     except ProviderError:  # What is known of the failure counts more than why there is no more of it.
         code, said = None, ""
-    meaning = explain(code, **_names(jobs, execution))
+    meaning = explain(code, **_names(wait))
     causes = "; ".join(part.rstrip(".") for part in (execution.message or said, meaning) if part)
-    text = f"{what}: execution {execution.short_name} failed: {causes or 'Cloud Run gives no reason'}"
+    reason = causes or f"{wait.runner.platform} gives no reason"
     log = f" Log: {execution.log_uri}." if execution.log_uri else ""
+    text = f"{wait.what}: execution {execution.short_name} failed: {reason}"
     return f"{text}.{log} The next `pulumi up` stages anew."
 
 
-def _names(jobs: Jobs, execution: Execution) -> dict[str, str]:
+def _names(wait: Wait) -> dict[str, str]:
     """Whom the job runs as and where it writes, as far as its definition tells."""
+    definition = wait.work.definition
     try:
-        job = jobs.get(execution.name.partition("/executions/")[0])
+        account = definition.service_account if definition else wait.runner.job(wait.work.job).account
     except ProviderError:
-        return {}
-    inputs = StagedInputs.from_job(job)
-    names = {"account": job.account, "bucket": f"bucket {inputs.place.bucket}" if inputs else ""}
-    return {key: name for key, name in names.items() if name}
+        return {"bucket": wait.bucket}
+    return {"bucket": wait.bucket, **({"account": account} if account else {})}

@@ -55,16 +55,24 @@ class Api:
 
     Args:
         document: name of the bundled document, for instance `run.v2`.
+        below: the resource whose methods are wanted, from the outermost; empty for all of them. Of an API
+            with many hundred methods the others take seconds to prepare; they are then not found.
     """
 
-    def __init__(self, document: str) -> None:
+    def __init__(self, document: str, below: Sequence[str] = ()) -> None:
         self.document = document
+        self._below = below
 
     @cached_property
     def _doc(self) -> dict[str, Any]:
         package = resources.files("googleapiclient.discovery_cache.documents")
         doc: dict[str, Any] = json.loads((package / f"{self.document}.json").read_text(encoding="utf-8"))
         return doc
+
+    @property
+    def locations(self) -> frozenset[str]:
+        """Where the API has an address of its own: the document's `endpoints`."""
+        return frozenset(found["location"] for found in self._doc.get("endpoints", []))
 
     @property
     def schemas(self) -> Mapping[str, Any]:
@@ -78,7 +86,10 @@ class Api:
 
         The last part of a plain method's name takes a colon too, so `jobs/j:cancel` is also a job's path.
         """
-        return tuple(sorted(self._walk(self._doc), key=lambda method: not _has_verb(method)))
+        node: Mapping[str, Any] = self._doc
+        for name in self._below:
+            node = node["resources"][name]
+        return tuple(sorted(self._walk(node), key=lambda method: not _has_verb(method)))
 
     def _walk(self, node: Mapping[str, Any]) -> Iterator[Method]:
         for found in node.get("methods", {}).values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 from rehearsal.cloud.execution_state import (
@@ -16,72 +15,22 @@ from rehearsal.cloud.execution_state import (
     reference,
     seconds,
 )
-from rehearsal.cloud.service_unit import GRACE_SECONDS
-from rehearsal.cloud.workloads import KEPT_LOGS, Facts, Workload, Workloads, new_id
+from rehearsal.cloud.running_jobs import RunningJobs
+from rehearsal.cloud.workloads import KEPT_LOGS, Facts, Workload, new_id
 from rehearsal.runner import StartError
 from rehearsal.world import NotFound
 
-_POLL_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
 
 
-class Executions:
-    """The executions that run now.
-
-    Args:
-        workloads: starts containers.
-    """
-
-    def __init__(self, workloads: Workloads) -> None:
-        self._workloads = workloads
-        self._world = workloads.world
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._cancelled: set[str] = set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether any execution runs."""
-        return bool(self._running)
-
-    def begin(self, name: str, known: list[Facts] | None = None) -> None:
-        """Run an execution that is already a record; returns at once.
-
-        Args:
-            name: its full name.
-            known: workloads that an earlier cloud process started for it; None for a new execution.
-        """
-        task = asyncio.create_task(self._execute(name, known))
-        self._running[name] = task
-        task.add_done_callback(lambda done: self._finished(name, done))
-
-    def running(self) -> list[str]:
-        """The full names of the executions that run."""
-        return list(self._running)
-
-    async def cancel(self, name: str) -> bool:
-        """Stop an execution and wait until it has; False when it does not run."""
-        task = self._running.get(name)
-        if task is None:
-            return False
-        self._cancelled.add(name)
-        await asyncio.wait([task])
-        return True
-
-    async def stop(self) -> None:
-        """Cancel everything that runs."""
-        await asyncio.gather(*(self.cancel(name) for name in list(self._running)))
+class Executions(RunningJobs):
+    """The executions that run now."""
 
     def restore(self, known: list[Facts]) -> None:
         """Go on with the executions that an earlier cloud process left."""
         for record in self._world.list("run.execution"):
             if is_running(record.body):
                 self.begin(record.name, [facts for facts in known if facts.owner == record.name])
-
-    def _finished(self, name: str, task: asyncio.Task[None]) -> None:
-        self._running.pop(name, None)
-        self._cancelled.discard(name)
-        if not task.cancelled() and task.exception() is not None:
-            _LOG.error("execution %s: %s", name, task.exception())
 
     async def _execute(self, name: str, known: list[Facts] | None) -> None:
         record = await asyncio.to_thread(self._world.get, name)
@@ -144,20 +93,6 @@ class Executions:
                 message = f"{_task_name(name, index)} failed with message: {failure}{log}"
                 return TaskEnd("failed", f"{message} (log: {workload.folder / 'log'})", attempt, code)
             attempt, workload = attempt + 1, None
-
-    async def _attempt(self, name: str, workload: Workload, limit: float) -> tuple[int | None, str]:
-        """Wait for the end of one attempt: its exit code if it ended by itself, and what went wrong."""
-        deadline = workload.facts.created + limit
-        while (code := workload.poll()) is None:
-            if name in self._cancelled:
-                await asyncio.to_thread(workload.terminate, GRACE_SECONDS)
-                return None, "cancelled"
-            if time.time() > deadline:
-                await asyncio.to_thread(workload.terminate, GRACE_SECONDS)
-                return None, f"The configured timeout of {limit:g} s was reached."
-            await asyncio.sleep(_POLL_SECONDS)
-        await asyncio.to_thread(workload.terminate, GRACE_SECONDS)
-        return code, "" if code == 0 else f"The container exited with an error (exit code {code})."
 
     async def _start(self, name: str, body: dict[str, Any], index: int, attempt: int) -> Workload:
         execution = name.rpartition("/")[2]

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rehearsal.cloud import identity, run_jobs, run_services, storage, uploads
+from rehearsal.cloud import identity, run_jobs, run_services, storage, uploads, vertex_jobs
 from rehearsal.cloud.calls import Answer, Call, Cloud, Handler
 from rehearsal.cloud.discovery import Api, Routed, Router
 from rehearsal.cloud.errors import ApiError
@@ -41,8 +41,9 @@ class Face:
         self._internal = internal
         run, files = Api("run.v2"), Api("storage.v1")
         credentials, secret_manager = Api("iamcredentials.v1"), Api("secretmanager.v1")
+        vertex = Api("aiplatform.v1", below=vertex_jobs.BELOW)
         self._storage = files
-        self._router = Router([run, files, credentials, secret_manager])
+        self._router = Router([run, files, credentials, secret_manager, vertex])
         self._sessions = Sessions(cloud.world.folder / "uploads")
         self._handlers: Mapping[str, Handler] = {
             **run_jobs.handlers(run),
@@ -50,6 +51,7 @@ class Face:
             **storage.handlers(files),
             **identity.credential_handlers(credentials),
             **identity.secret_handlers(secret_manager),
+            **vertex_jobs.handlers(vertex),
         }
         self.last_request = time.monotonic()
 

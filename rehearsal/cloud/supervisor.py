@@ -7,6 +7,8 @@ import logging
 import shutil
 from typing import Any
 
+from rehearsal.cloud.custom_jobs import KIND as CUSTOM_JOB
+from rehearsal.cloud.custom_jobs import CustomJobs
 from rehearsal.cloud.executions import Executions
 from rehearsal.cloud.proxy import Proxy
 from rehearsal.cloud.service_unit import GRACE_SECONDS, Outcome, ServiceUnit
@@ -37,23 +39,32 @@ class Supervisor:
         self._adding = asyncio.Lock()
         self._background: set[asyncio.Task[Any]] = set()
         self.executions = Executions(workloads)
+        self.custom_jobs = CustomJobs(workloads)
 
     @property
     def busy(self) -> bool:
         """Whether anything runs."""
-        return self.executions.busy or any(unit.busy for unit in self._units.values())
+        return (
+            self.executions.busy or self.custom_jobs.busy or any(unit.busy for unit in self._units.values())
+        )
 
     async def start(self) -> None:
         """Take over what an earlier cloud process left, then watch; returns at once."""
         known = await asyncio.to_thread(self._workloads.all)
         services = {record.name for record in await asyncio.to_thread(self._world.list, "run.service")}
-        executions = {record.name for record in await asyncio.to_thread(self._world.list, "run.execution")}
+        jobs = {
+            record.name
+            for kind in ("run.execution", CUSTOM_JOB)
+            for record in await asyncio.to_thread(self._world.list, kind)
+        }
         self.executions.restore(known)
+        self.custom_jobs.restore(known)
         for name in services:
             unit = await self._unit(name)
             self.spawn(unit.restore([facts for facts in known if facts.owner == name]))
+        pods = {record.name for record in await asyncio.to_thread(self._world.list, "kubernetes.pod")}
         for facts in known:
-            if facts.owner not in services | executions:
+            if facts.owner not in services | jobs | pods:
                 self.spawn(self._discard(facts))
         self.spawn(self._sweep())
 
@@ -63,6 +74,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(
             self.executions.stop(),
+            self.custom_jobs.stop(),
             *(unit.stop() for unit in self._units.values()),
             *(proxy.close() for proxy in self._proxies.values()),
         )
@@ -128,13 +140,15 @@ class Supervisor:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             # Before the world is read: what comes after that is not in it yet.
-            services, executions = set(self._units), set(self.executions.running())
+            services = set(self._units)
+            runs = {kind: set(kind.running()) for kind in (self.executions, self.custom_jobs)}
             known = await asyncio.to_thread(self._workloads.all)
             present = {record.name for record in await asyncio.to_thread(self._world.list)}
             for name in services - present:
                 await self.remove(name)
-            for name in executions - present:
-                await self.executions.cancel(name)
+            for kind, running in runs.items():
+                for name in running - present:
+                    await kind.cancel(name)
             for owner in {facts.owner for facts in known} - present:
                 await asyncio.to_thread(self._workloads.forget, owner)
 

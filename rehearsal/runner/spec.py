@@ -79,6 +79,7 @@ def _overlay(world: World, workload: str, platform: Platform) -> dict[str, str]:
         "GCE_METADATA_HOST": metadata,
         "GCE_METADATA_IP": metadata,
         "STORAGE_EMULATOR_HOST": f"http://{platform.address}",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"http://{platform.address}/",
     }
     hub = world.setting("hub_endpoint")
     return {**overlay, "HF_ENDPOINT": hub} if hub else overlay

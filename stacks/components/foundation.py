@@ -29,6 +29,7 @@ class Foundation(pulumi.ComponentResource):
     it reads.
     """
 
+    project: str
     apis: Mapping[str, projects.Service]
     repository: artifactregistry.Repository
     bucket: storage.Bucket
@@ -38,6 +39,7 @@ class Foundation(pulumi.ComponentResource):
     def __init__(self, name: str, args: FoundationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llm:index:Foundation", name, None, opts)
         plan = args.plan
+        self.project = plan.project
         self.apis = {api: self._api(name, api) for api in plan.apis}
         self.repository = self._repository(name, plan)
         self.bucket = self._bucket(name, plan)

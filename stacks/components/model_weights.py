@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_gcp import cloudrunv2, secretmanager, serviceaccount, storage
@@ -10,6 +12,7 @@ from pulumi_gcp import cloudrunv2, secretmanager, serviceaccount, storage
 from stacks.components.foundation import Foundation
 from stacks.components.service_account import service_account
 from stacks.modelops import StagedModel
+from stacks.plan.runners import VERTEX
 from stacks.plan.types import StagedModelPlan, WeightsJobPlan
 
 
@@ -28,9 +31,10 @@ class ModelWeightsArgs:
 class ModelWeights(pulumi.ComponentResource):
     """Puts a model's files into the bucket before anything serves them.
 
-    It owns a Cloud Run job, that job's service account (which may write objects in this one bucket and read
-    the Hub token, nothing else) and a `StagedModel`, which runs the job only when the bucket does not hold
-    the model yet. Switching the model updates both in place; what was staged stays.
+    It owns a service account, which may write objects in this one bucket and read the Hub token, nothing
+    else, and a `StagedModel`, which runs a job as that account only when the bucket does not hold the model
+    yet. On Cloud Run the job is a resource that it owns too; Vertex AI keeps none, so there the `StagedModel`
+    carries what to run. Switching the model or the platform updates in place; what was staged stays.
     """
 
     staged: StagedModel
@@ -48,8 +52,17 @@ class ModelWeights(pulumi.ComponentResource):
         grants: list[pulumi.Resource] = [writer]
         if args.job.hub_token:
             grants.append(self._token_access(name, args, account))
-        job = self._job(name, args, account, grants)
-        self.staged = self._staged(name, args, job, grants)
+        if args.job.runner == VERTEX:
+            self.staged = self._staged(
+                name,
+                args,
+                _custom_job(args),
+                self._ready("aiplatform", args, grants),
+                _definition(args, account),
+            )
+        else:
+            job = self._job(name, args, account, self._ready("run", args, grants))
+            self.staged = self._staged(name, args, job.id, [job, *grants])
         self.register_outputs({"target": self.staged.target})
 
     def _token_access(
@@ -65,16 +78,21 @@ class ModelWeights(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
+    def _ready(
+        self, api: str, args: ModelWeightsArgs, grants: list[pulumi.Resource]
+    ) -> list[pulumi.Resource]:
+        """What must be there before a job can run: its API, its grants, and the token that it reads."""
+        token = args.foundation.hub_token_version
+        return [*args.foundation.api(api), *grants, *([token] if token else [])]
+
     def _job(
         self,
         name: str,
         args: ModelWeightsArgs,
         account: serviceaccount.Account,
-        grants: list[pulumi.Resource],
+        after: list[pulumi.Resource],
     ) -> cloudrunv2.Job:
         plan = args.job
-        token_version = args.foundation.hub_token_version
-        after = [*args.foundation.api("run"), *grants, *([token_version] if token_version else [])]
         return cloudrunv2.Job(
             f"{name}-job",
             name=plan.job_name,
@@ -126,12 +144,18 @@ class ModelWeights(pulumi.ComponentResource):
         return envs
 
     def _staged(
-        self, name: str, args: ModelWeightsArgs, job: cloudrunv2.Job, grants: list[pulumi.Resource]
+        self,
+        name: str,
+        args: ModelWeightsArgs,
+        job: pulumi.Input[str],
+        after: list[pulumi.Resource],
+        definition: pulumi.Input[Mapping[str, Any]] | None = None,
     ) -> StagedModel:
         plan = args.staged
         return StagedModel(
             f"{name}-staged",
-            job=job.id,
+            job=job,
+            definition=definition,
             target=plan.uri,
             repository=plan.repository,
             revision=plan.revision,
@@ -143,9 +167,33 @@ class ModelWeights(pulumi.ComponentResource):
             # can be checked only while the bucket exists.
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[job, *grants, args.foundation.bucket],
+                depends_on=[*after, args.foundation.bucket],
                 custom_timeouts=pulumi.CustomTimeouts(
                     create=f"{plan.timeout_seconds}s", update=f"{plan.timeout_seconds}s"
                 ),
             ),
         )
+
+
+def _custom_job(args: ModelWeightsArgs) -> str:
+    """The name that the custom jobs of a deployment show."""
+    project = args.foundation.project
+    return f"projects/{project}/locations/{args.location}/customJobs/{args.job.job_name}"
+
+
+def _definition(args: ModelWeightsArgs, account: serviceaccount.Account) -> dict[str, Any]:
+    """What a custom job runs, in the names of the provider's `VertexDefinition`."""
+    plan, machine = args.job, args.job.vertex
+    if machine is None:
+        raise ValueError(f"{plan.job_name}: a custom job needs a machine")
+    return {
+        "image": args.image,
+        "args": list(plan.args),
+        "env": dict(plan.env),
+        "serviceAccount": account.email,
+        "timeoutSeconds": plan.task_timeout_seconds,
+        "labels": dict(plan.labels),
+        "machineType": machine.machine_type,
+        "bootDiskGb": machine.boot_disk_gb,
+        "bootDiskType": machine.boot_disk_type,
+    }

@@ -1,8 +1,9 @@
-"""`StagedModel`: a model's files in a bucket, staged by a Cloud Run job where they are missing."""
+"""`StagedModel`: a model's files in a bucket, staged by a job where they are missing."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pulumi
 
@@ -19,6 +20,7 @@ class _Inputs:
     dtype: pulumi.Input[str]
     target_label: pulumi.Input[str] = pulumi.property("targetLabel")
     retain: pulumi.Input[bool] | None = None
+    definition: pulumi.Input[Mapping[str, Any]] | None = None
 
 
 class StagedModel(pulumi.CustomResource):
@@ -30,14 +32,17 @@ class StagedModel(pulumi.CustomResource):
 
     Args:
         resource_name: the resource's logical name.
-        job: full name of the Cloud Run job that stages the model, `projects/P/locations/L/jobs/J`; another
-            job replaces the resource.
+        job: full name of the job that stages the model: of a Cloud Run job, `projects/P/locations/L/jobs/J`,
+            or `projects/P/locations/L/customJobs/NAME` for custom jobs of Vertex AI that show that name.
+            Another job of the same platform replaces the resource; another platform changes it in place.
         target: where the files lie, `gs://BUCKET/PREFIX` without a trailing slash.
         repository: the model's Hub repository.
         revision: the repository's commit, 40 hex digits.
         format: how the weights are written, for instance `safetensors`.
         dtype: element type of the weights, for instance `bfloat16`.
         target_label: value of the label `llm-target` that the job's executions for this target carry.
+        definition: what the job runs, where its platform keeps no definition (Vertex AI): image, args, env,
+            serviceAccount, timeoutSeconds, labels, machineType, bootDiskGb, bootDiskType. No secret.
         retain: whether the files stay in the bucket when the resource is deleted; they do by default.
         opts: resource options; custom timeouts for create and update bound the wait, two hours by default.
     """
@@ -53,6 +58,7 @@ class StagedModel(pulumi.CustomResource):
         format: pulumi.Input[str],
         dtype: pulumi.Input[str],
         target_label: pulumi.Input[str],
+        definition: pulumi.Input[Mapping[str, Any]] | None = None,
         retain: pulumi.Input[bool] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -66,6 +72,7 @@ class StagedModel(pulumi.CustomResource):
             dtype=dtype,
             target_label=target_label,
             retain=retain,
+            definition=definition,
             # Outputs: named so that the SDK makes a promise of each.
             files=None,
             total_bytes=None,
@@ -77,7 +84,7 @@ class StagedModel(pulumi.CustomResource):
     @property
     @pulumi.getter
     def job(self) -> pulumi.Output[str]:
-        """Full name of the Cloud Run job that stages the model."""
+        """Full name of the job that stages the model."""
         return cast("pulumi.Output[str]", pulumi.get(self, "job"))
 
     @property

@@ -10,19 +10,21 @@ from collections.abc import Iterable
 
 _ALWAYS = ("cloudresourcemanager", "iam", "serviceusage", "storage", "artifactregistry")
 _BY_TOPOLOGY = {"cloud-run": ("run", "iamcredentials", "logging", "monitoring")}
-# The weights job of every topology is a Cloud Run job.
-_STAGING = ("run",)
+_BY_RUNNER = {"cloud-run": ("run",), "vertex": ("aiplatform",)}
 _HUB_TOKEN = ("secretmanager",)
 
 
-def required_apis(topologies: Iterable[str], *, hub_token: bool) -> tuple[str, ...]:
+def required_apis(topologies: Iterable[str], runners: Iterable[str], *, hub_token: bool) -> tuple[str, ...]:
     """Lists full service names, sorted.
 
     Args:
         topologies: topology of each deployment.
+        runners: where each deployment's weights job runs.
         hub_token: whether jobs read a Hub token from Secret Manager.
     """
     names = {*_ALWAYS, *(_HUB_TOKEN if hub_token else ())}
     for topology in topologies:
-        names.update(_STAGING, _BY_TOPOLOGY[topology])
+        names.update(_BY_TOPOLOGY[topology])
+    for runner in runners:
+        names.update(_BY_RUNNER[runner])
     return tuple(sorted(f"{name}.googleapis.com" for name in names))

@@ -49,7 +49,7 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
     profile = PROFILES[config.environment]
     shared = foundation(config, profile)
     models = _models(config, shared, report)
-    setting = Setting(config.stack, profile, shared, _shared_prefixes(models), config.unsized)
+    setting = Setting(config.stack, profile, shared, _shared_prefixes(config, models), config.unsized)
     deployments = {}
     for name, model in models.items():
         planned = plan_cloud_run(name, config.deployments[name], model, setting, report)
@@ -97,8 +97,11 @@ def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict
     return found
 
 
-def _shared_prefixes(models: Mapping[str, ModelSpec]) -> frozenset[str]:
-    count = Counter(staging.prefix(model) for model in models.values())
+def _shared_prefixes(config: StackConfig, models: Mapping[str, ModelSpec]) -> frozenset[str]:
+    staged = (
+        staging.as_staged(model, config.deployments[name].weights.dtype) for name, model in models.items()
+    )
+    count = Counter(staging.prefix(model) for model in staged)
     return frozenset(prefix for prefix, uses in count.items() if uses > 1)
 
 

@@ -50,7 +50,6 @@ def resolve_model(
         )
         return None
     _check_parameters(model, path, report)
-    _check_format(model, path, report)
     if not revision and not model.revision:
         report.problem(
             f"{path}.revision",
@@ -71,15 +70,3 @@ def _check_parameters(model: ModelSpec, path: str, report: Report) -> None:
             f"is not what the architecture has: {counted:,}",
             f"write {counted}, or leave it out",
         )
-
-
-def _check_format(model: ModelSpec, path: str, report: Report) -> None:
-    """A job that stages a model reads safetensors alone, as pickled files can run code."""
-    if model.checkpoint_format == "safetensors":
-        return
-    reason = f"{model.repository} has {model.checkpoint_format} weights and no safetensors"
-    remedy = "give the revision of a commit that has safetensors, and describe the model inline with it"
-    if "checkpointFormat" in unconfirmed_fields(model):
-        report.warn(f"{path}.model: {reason} (unconfirmed), so that it may not be staged")
-    else:
-        report.problem(f"{path}.model", model.repository, reason, remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stacks.plan import fit, naming, probes, staging
+from stacks.plan import fit, naming, probes, staging, weights
 from stacks.plan.architecture import parameters
 from stacks.plan.contracts import serve_contract
 from stacks.plan.engines import choose_engine
@@ -13,6 +13,7 @@ from stacks.plan.limits import cloud_run_limits
 from stacks.plan.machines import Choice, Machine, choose, choose_gpu
 from stacks.plan.quantity import human, memory_text, parse_memory
 from stacks.plan.report import Report
+from stacks.plan.runners import choose_runner
 from stacks.plan.sizing.dtypes import choose_dtype
 from stacks.plan.sizing.serving import gpu_host_lines, gpu_lines, host_lines
 from stacks.plan.sizing.terms import sum_text, total
@@ -27,14 +28,12 @@ from stacks.plan.types import (
     Sizing,
     StagedModelPlan,
     VolumePlan,
-    WeightsJobPlan,
 )
 
 if TYPE_CHECKING:
     from stacks.config_models import CloudRunDeployment
 
 SERVE_IMAGE = "serve"
-WEIGHTS_IMAGE = "weights"
 
 # pulumi_gcp 10.2.0, cloudrunv2.Service.ingress.
 _INGRESS = {
@@ -67,10 +66,21 @@ class _Sized:
 
 
 def plan_cloud_run(
-    name: str, config: CloudRunDeployment, model: ModelSpec, setting: Setting, report: Report
+    name: str, config: CloudRunDeployment, source: ModelSpec, setting: Setting, report: Report
 ) -> CloudRunPlan | None:
-    """Plans one deployment; reports what is wrong with it and gives None where no machine can be had."""
+    """Plans one deployment; reports what is wrong with it and gives None where no machine can be had.
+
+    Args:
+        name: the deployment's.
+        config: what a person wrote.
+        source: the model, as it is on the Hub.
+        setting: what the deployment is planned in.
+        report: receives what is wrong.
+    """
     path = f"llm:deployments.{name}"
+    model = staging.as_staged(source, config.weights.dtype)
+    weights.check_dtype(source, config.weights.dtype, path, report)
+    runner = choose_runner(config.weights.runner, config.topology, setting.foundation.region, path, report)
     tokens = token_limits(model, config, path, report)
     queue, concurrency = queue_and_concurrency(config, path, report)
     dtype = choose_dtype(model, config.resources.gpu, config.dtype, path, report)
@@ -85,7 +95,8 @@ def plan_cloud_run(
         return None
     machine, contract = sized.machine, serve_contract()
     weights_bytes = _weights_bytes(model)
-    staged = _staged(model, setting)
+    staged = _staged(source, config, runner, setting)
+    labels = _labels(setting, name)
     return CloudRunPlan(
         deployment=name,
         model=model.repository,
@@ -114,9 +125,17 @@ def plan_cloud_run(
             contract.routes["ready"].path, contract.port, weights_bytes, gpu=machine.accelerator is not None
         ),
         liveness_probe=probes.liveness_probe(contract.routes["health"].path, contract.port),
-        labels=_labels(setting, name),
+        labels=labels,
         deletion_protection=setting.profile.deletion_protection,
-        weights=_weights_job(name, model, staged, setting),
+        weights=weights.weights_job(
+            name,
+            runner,
+            source,
+            staged,
+            _account(setting, name, "weights", f"Stages weights of {name} of stack {setting.stack}"),
+            labels,
+            setting,
+        ),
         staged=staged,
         sizing=sized.sizing,
     )
@@ -227,33 +246,11 @@ def _env(
     }
 
 
-def _staged(model: ModelSpec, setting: Setting) -> StagedModelPlan:
-    shared = staging.prefix(model) in setting.shared_prefixes
-    return staging.staged_model(
-        model, setting.foundation.bucket.name, retain=setting.profile.keep_weights or shared
-    )
-
-
-def _weights_job(name: str, model: ModelSpec, staged: StagedModelPlan, setting: Setting) -> WeightsJobPlan:
-    size = staging.sizing()
-    limits = cloud_run_limits()
-    labels = _labels(setting, name)
-    return WeightsJobPlan(
-        job_name=naming.job_name(setting.stack, name),
-        account=_account(setting, name, "weights", f"Stages weights of {name} of stack {setting.stack}"),
-        image=WEIGHTS_IMAGE,
-        args=staging.job_args(staged),
-        env={},
-        hub_token=setting.foundation.hub_token is not None,
-        cpu=str(limits.least_cpu(size.have_bytes)),
-        memory=memory_text(size.have_bytes),
-        task_timeout_seconds=staging.task_timeout(model),
-        max_retries=staging.MAX_RETRIES,
-        labels=labels,
-        execution_labels={**labels, "llm-target": staging.target_label(staged)},
-        deletion_protection=setting.profile.deletion_protection,
-        sizing=size,
-    )
+def _staged(source: ModelSpec, config: CloudRunDeployment, runner: str, setting: Setting) -> StagedModelPlan:
+    dtype = config.weights.dtype
+    shared = staging.prefix(staging.as_staged(source, dtype)) in setting.shared_prefixes
+    retain = setting.profile.keep_weights or shared
+    return weights.staged_model(source, dtype, runner, setting.foundation.bucket.name, retain=retain)
 
 
 def _labels(setting: Setting, name: str) -> dict[str, str]:

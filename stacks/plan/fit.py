@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import takewhile
 
 from stacks.plan import fit_remedies
@@ -22,9 +21,6 @@ from stacks.plan.tokens import TokenLimits, default_tokens
 from stacks.plan.types import FitRow
 
 CLOUD_RUN_ENGINE = "transformers"
-
-_UNSTAGED = "cannot have it staged: its repository has no safetensors, and this version stages no others"
-_STAGEABLE = "would work: a revision with safetensors (key revision)"
 
 
 def fit_model(name: str, topology: str | None = None) -> list[FitRow]:
@@ -107,14 +103,11 @@ def _cloud_run(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
 def _staging(model: ModelSpec) -> FitRow:
     lines, memory = staging.streaming_lines(), cloud_run_limits().memory_min.value
     whole = total(staging.whole_model_lines(model, "bfloat16"))
-    pickled = model.checkpoint_format == "pytorch"
     candidate = Candidate(
         machine=f"job, {cloud_run_limits().least_cpu(memory)} CPU, {memory_text(memory)}",
         lines=lines,
         have=memory,
         per="instance",
-        obstacle=_UNSTAGED if pickled else "",
-        remedy=_STAGEABLE if pickled else "",
         notes=(f"a loader that holds the whole model would need {human(whole)}",),
     )
     return _row("cloud-run", "staging", "weights", model.checkpoint_dtype, candidate)
@@ -137,27 +130,18 @@ def _on_cloud_run(model: ModelSpec, tokens: TokenLimits, dtype: str, accelerator
         obstacle="" if machine else choice.refusals[0].reason,
         notes=choice.warnings,
     )
-    return _row("cloud-run", "serving", CLOUD_RUN_ENGINE, dtype, _staged(model, candidate))
+    return _row("cloud-run", "serving", CLOUD_RUN_ENGINE, dtype, candidate)
 
 
 def _vertex(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
     names = [engine.name for engine in engines_for(model, "vertex")]
     if "transformers" in names:
-        cpu = _staged(model, serving.vertex_cpu(model, tokens, "float32"))
+        cpu = serving.vertex_cpu(model, tokens, "float32")
         yield _row("vertex", "serving", "transformers", "float32", cpu)
     for name in ("transformers", "vllm"):
         if name in names:
             candidate = serving.vertex_gpu(model, tokens, name)
-            if name != "vllm":
-                candidate = _staged(model, candidate)
             yield _row("vertex", "serving", name, candidate.dtype, candidate)
-
-
-def _staged(model: ModelSpec, candidate: Candidate) -> Candidate:
-    """Refuses a machine that would do where the weights cannot be brought to it."""
-    if model.checkpoint_format == "safetensors" or not candidate.fits:
-        return candidate
-    return replace(candidate, obstacle=_UNSTAGED, remedy=_STAGEABLE)
 
 
 def _dataflow(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
@@ -221,7 +205,6 @@ def _smaller_model(model: ModelSpec) -> str | None:
         for name, other in catalog().items()
         if other.family == model.family
         and (model.gated or not other.gated)
-        and other.checkpoint_format == "safetensors"
         and parameters(other) < parameters(model)
         and _fits_cpu(other, default_tokens(other))
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stacks.plan import naming
 from stacks.plan.apis import required_apis
+from stacks.plan.runners import DEFAULTS, KUBERNETES
 from stacks.plan.types import BucketPlan, FoundationPlan, HubTokenPlan, Profile, RepositoryPlan
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ _ABORT_UPLOADS_DAYS = 1
 def foundation(config: StackConfig, profile: Profile) -> FoundationPlan:
     """Plans what a stack's deployments share."""
     token = hub_token(config)
-    topologies = {deployment.topology for deployment in config.deployments.values()}
+    deployments = config.deployments.values()
+    topologies = {each.topology for each in deployments}
+    # One that the topology cannot have is reported elsewhere, and has no API.
+    chosen = {each.weights.runner or DEFAULTS[each.topology] for each in deployments} - {KUBERNETES}
     return FoundationPlan(
         project=config.project,
         region=config.region,
-        apis=required_apis(topologies, hub_token=token is not None),
+        apis=required_apis(topologies, chosen, hub_token=token is not None),
         repository=_repository(config),
         bucket=_bucket(config, profile),
         hub_token=token,

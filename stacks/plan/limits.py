@@ -1,6 +1,6 @@
-"""Cloud Run's limits, read from `data/cloud_run.yaml` where each has its source and certainty.
+"""Limits of Cloud Run and of Vertex AI's custom jobs, from tables where each has its source and certainty.
 
-Its regions are in `data/regions.yaml`, with those of the other services.
+They are `data/cloud_run.yaml` and `data/vertex.yaml`; Cloud Run's regions are in `data/regions.yaml`.
 """
 
 from __future__ import annotations
@@ -57,3 +57,22 @@ def cloud_run_limits() -> CloudRunLimits:
     """Reads the limits."""
     regions = read_table("regions")["cloudRun"]
     return CloudRunLimits.model_validate({**read_table("cloud_run"), "regions": regions})
+
+
+class VertexLimits(Strict):
+    """What Vertex AI asks of a custom job; disks in GB."""
+
+    system_share: Fact[int]
+    """Percent of a small machine's memory that Vertex AI itself can take."""
+    boot_disk_default: Fact[int]
+    boot_disk_min: Fact[int]
+    boot_disk_types: Fact[list[str]]
+    variables_max: Fact[int]
+    job_name_max: Fact[int]
+    regions: Fact[list[str]]
+
+
+@cache
+def vertex_limits() -> VertexLimits:
+    """Reads the limits."""
+    return VertexLimits.model_validate(read_table("vertex"))

@@ -184,7 +184,8 @@ class ModelSpec(Strict):
     checkpoint_dtype: Dtype = "float32"
     """Element type of the repository's weights."""
     checkpoint_format: CheckpointFormat = "safetensors"
-    """What the repository's weights are; `pytorch` where it has pickled files alone."""
+    """What the repository's weights are; `pytorch` where it has pickled files alone, which are read without
+    unpickling them."""
     checkpoint_bytes: Count | None = None
     """Size of the weight files, where it is more than parameters times their size."""
     context: Count

@@ -1,7 +1,6 @@
-"""The job that brings a model from the Hub to the bucket, and where the model then lies.
+"""What a job that brings a model from the Hub to the bucket is told, and where the model then lies.
 
-The job streams: it holds at most 256 MiB whatever the checkpoint's size, and writes to no local disk. A
-checkpoint is staged in the element type that it has.
+A checkpoint is staged in the element type that it has, unless the deployment names another.
 """
 
 from __future__ import annotations
@@ -13,22 +12,30 @@ from stacks.plan import naming
 from stacks.plan.architecture import parameters
 from stacks.plan.contracts import weights_contract
 from stacks.plan.limits import cloud_run_limits
-from stacks.plan.quantity import MIB, memory_text
-from stacks.plan.sizing.staging import streaming_lines
-from stacks.plan.sizing.terms import total
-from stacks.plan.spec import DTYPE_BYTES, ModelSpec
-from stacks.plan.types import Sizing, StagedModelPlan
+from stacks.plan.quantity import MIB
+from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
+from stacks.plan.types import StagedModelPlan
 
 FORMAT = "safetensors"
 
 HUB_BYTES_PER_SECOND = 25 * MIB
 """How fast a checkpoint streams from the Hub through a job to the bucket. Assumed, on the slow side."""
 
-MAX_RETRIES = 1
-
 _MARGIN = 3
 _START_SECONDS = 300
 _SHORTEST_SECONDS = 900
+
+
+def as_staged(model: ModelSpec, dtype: Dtype | None) -> ModelSpec:
+    """Gives a model as it lies in the bucket: its weights in the element type that they are staged in.
+
+    Args:
+        model: as it is on the Hub.
+        dtype: element type that the deployment names; None for the checkpoint's own.
+    """
+    if dtype is None or dtype == model.checkpoint_dtype:
+        return model
+    return model.model_copy(update={"checkpoint_dtype": dtype, "checkpoint_bytes": None})
 
 
 def checkpoint_bytes(model: ModelSpec) -> int:
@@ -48,13 +55,14 @@ def prefix(model: ModelSpec) -> str:
     return f"models/{folder}/{model.revision}/{FORMAT}-{model.checkpoint_dtype}/"
 
 
-def staged_model(model: ModelSpec, bucket: str, *, retain: bool) -> StagedModelPlan:
+def staged_model(model: ModelSpec, bucket: str, *, retain: bool, timeout_seconds: int) -> StagedModelPlan:
     """Decides where a model lies once it is staged.
 
     Args:
-        model: what to stage.
+        model: what lies there, as `as_staged` gives it.
         bucket: name of the stack's bucket.
         retain: keep the objects when the deployment goes.
+        timeout_seconds: how long a deployment waits for it.
     """
     place = prefix(model)
     return StagedModelPlan(
@@ -66,7 +74,7 @@ def staged_model(model: ModelSpec, bucket: str, *, retain: bool) -> StagedModelP
         prefix=place,
         uri=f"gs://{bucket}/{place.rstrip('/')}",
         retain=retain,
-        timeout_seconds=(MAX_RETRIES + 1) * task_timeout(model) + _START_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 
@@ -96,15 +104,3 @@ def target_label(staged: StagedModelPlan) -> str:
     """
     identity = f"{staged.uri} {staged.repository}@{staged.revision}"
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
-
-
-def sizing() -> Sizing:
-    """Says why the job is the smallest instance there is."""
-    limits, lines = cloud_run_limits(), streaming_lines()
-    memory = limits.memory_min.value
-    return Sizing(
-        lines=lines,
-        need_bytes=total(lines),
-        have_bytes=memory,
-        machine=f"{limits.least_cpu(memory)} CPU, {memory_text(memory)}",
-    )

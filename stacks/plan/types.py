@@ -165,10 +165,23 @@ class StagedModelPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsJobPlan:
-    """The Cloud Run job that stages a model."""
+class VertexMachinePlan:
+    """The machine of a Vertex AI custom job."""
 
+    machine_type: str
+    boot_disk_gb: int
+    boot_disk_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsJobPlan:
+    """The job that stages a model."""
+
+    runner: str
+    """Where it runs: `cloud-run` or `vertex`."""
     job_name: str
+    vertex: VertexMachinePlan | None
+    """Only for `vertex`; its CPUs and memory are in `cpu` and `memory` too."""
     account: AccountPlan
     image: str
     args: tuple[str, ...]

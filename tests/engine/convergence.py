@@ -14,8 +14,8 @@ from rehearsal.standins.model import Cloud, RecordModel
 from tests.engine.background import engine_processes, until
 from tests.engine.lab import STACK, Lab
 
-_UNKNOWN_TO_STATES = ("project", "run.execution")
-"""Kinds that no state ever holds: the project is there before, and executions are a job's."""
+_UNKNOWN_TO_STATES = ("project", "run.execution", "aiplatform.customJob")
+"""Kinds that no state ever holds: the project is there before, and what ran is a list that Google keeps."""
 IMAGE = "docker-build:index:Image"
 
 

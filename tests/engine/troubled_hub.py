@@ -72,6 +72,10 @@ class TroubledHub:
         """Ask for this token."""
         (self._root / repository / "gated").write_text(token)
 
+    def ungate(self, repository: str) -> None:
+        """Ask for no token any more."""
+        (self._root / repository / "gated").unlink()
+
     def forget_revision(self, repository: str) -> None:
         """Have another commit of the repository than the catalog's."""
         folder = self._folder(repository)

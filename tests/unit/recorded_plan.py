@@ -95,11 +95,18 @@ def _deployments() -> st.SearchStrategy[dict[str, Any]]:
         ingress=st.sampled_from(["all", "internal", "internal-and-load-balancer"]),
         invokers=st.sampled_from(invokers),
         timeout=st.integers(1, 3600),
+        weights=st.sampled_from([{}, {"runner": "cloud-run"}, {"runner": "vertex", "dtype": "float16"}]),
     )
 
 
 def _deployment(
-    model: Any, resources: Any, scaling: tuple[int, int, int], ingress: str, invokers: list[str], timeout: int
+    model: Any,
+    resources: Any,
+    scaling: tuple[int, int, int],
+    ingress: str,
+    invokers: list[str],
+    timeout: int,
+    weights: dict[str, Any],
 ) -> dict[str, Any]:
     least, more, concurrency = scaling
     return {
@@ -110,6 +117,7 @@ def _deployment(
         "limits": {"queue": concurrency},
         "access": {"ingress": ingress, "invokers": invokers},
         "timeoutSeconds": timeout,
+        "weights": weights,
     }
 
 

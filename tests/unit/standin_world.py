@@ -16,7 +16,7 @@ NOBODY = f"nobody@{PROJECT}.iam.gserviceaccount.com"
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/llm/serve"
 DIGEST = "sha256:" + "a" * 64
 SECRET = f"projects/{PROJECT}/secrets/hub-token"
-APIS = ("run", "iam", "secretmanager", "artifactregistry", "cloudresourcemanager")
+APIS = ("run", "aiplatform", "iam", "secretmanager", "artifactregistry", "cloudresourcemanager")
 
 SERVICE, JOB = "gcp:cloudrunv2/service:Service", "gcp:cloudrunv2/job:Job"
 BUCKET, ACCOUNT = "gcp:storage/bucket:Bucket", "gcp:serviceaccount/account:Account"

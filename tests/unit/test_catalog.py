@@ -204,12 +204,12 @@ def test_parameters_that_are_not_those_of_the_architecture_are_refused() -> None
     assert "write 124439808" in report.problems[0].remedy
 
 
-def test_pickled_weights_are_refused_where_that_is_confirmed_and_warned_of_where_not() -> None:
-    _, report = resolve("google/t5-v1_1-xxl")
-    assert "no safetensors" in report.problems[0].reason
-    _, report = resolve("google/t5-v1_1-base")
-    assert not report.problems
-    assert "no safetensors (unconfirmed)" in report.warnings[0]
+@pytest.mark.parametrize("name", ["google/t5-v1_1-xxl", "google/t5-v1_1-base", "google/flan-ul2"])
+def test_pickled_weights_are_taken_since_the_job_reads_them_without_unpickling(name: str) -> None:
+    model, report = resolve(name)
+    assert model is not None
+    assert model.checkpoint_format == "pytorch"
+    assert (report.problems, report.warnings) == ([], [])
 
 
 def test_a_checkpoint_of_any_dtype_is_taken() -> None:

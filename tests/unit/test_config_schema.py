@@ -54,6 +54,8 @@ ONLY_THE_PARSER = {
     "namespace misspelt",
     "prompt and answer longer than the context",
     "prompt longer than the context",
+    "runner where it has no address",
+    "runner without a cluster",
     "sequence-to-sequence model on an engine for decoders",
     "sequence-to-sequence model on an engine for one kind of decoder",
     "token twice",

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from providers.base.provider import CheckRequest, ConfigureRequest
+from rehearsal.cloud.vertex_jobs import REQUEST
 from rehearsal.standins.docker_build import DockerBuildStandin
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.gcp.provider import GcpStandin
-from rehearsal.standins.refusals import refusals
+from rehearsal.standins.model import Cloud
+from rehearsal.standins.refusals import refusals, refused
 from rehearsal.world import World
 from stacks.plan.rules import RULES, check_plan, examine
 from stacks.plan.types import StackPlan
@@ -26,10 +28,11 @@ from tests.unit.config_sources import good, problems
 from tests.unit.plan_evidence import Broken, Impossible, Refused, Warned
 from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
+from tests.unit.plan_refusals_vertex import VERTEX, requests
 from tests.unit.recorded_plan import configurations, planned, registered
 
 assert MODELS, "the predicates are known once the models are imported"
-EVIDENCE = [*NAMES, *RUN]
+EVIDENCE = [*NAMES, *RUN, *VERTEX]
 ROWS = {row.id: row for row in refusals()}
 BROKEN = [each for each in EVIDENCE if isinstance(each, Broken)]
 REFUSED = [each for each in EVIDENCE if isinstance(each, Refused)]
@@ -119,4 +122,8 @@ def _refusals(plan: StackPlan, resources: list[Registered], world: World) -> lis
             request = CheckRequest(each.name, each.type, each.name, {}, each.inputs, b"seed")
             answer = asyncio.run(standin.check(request))
             found += [f"{each.name}: {failure.reason}" for failure in answer.failures]
+    cloud = Cloud(world, shared.project, shared.region, False)
+    for body in requests(resources):
+        place = {"project": shared.project, "location": shared.region}
+        found += [message for _, message in refused(REQUEST, "check", cloud, {**body, **place})]
     return found

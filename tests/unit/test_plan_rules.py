@@ -24,6 +24,7 @@ from tests.unit.plan_evidence import (
 )
 from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
+from tests.unit.plan_refusals_vertex import VERTEX
 from tests.unit.recorded_plan import planned
 
 OWN: dict[str, tuple[str, Change]] = {
@@ -64,7 +65,7 @@ def test_what_would_go_wrong_is_found(name: str, plan: StackPlan) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[f"{rule.__module__}.{rule.__name__}" for rule in RULES])
 def test_without_a_rule_something_would_pass(rule: Rule, plan: StackPlan) -> None:
-    cases = [(case.says, case.change) for case in (*NAMES, *RUN) if isinstance(case, Broken)]
+    cases = [(case.says, case.change) for case in (*NAMES, *RUN, *VERTEX) if isinstance(case, Broken)]
     assert any(_only(rule, says, change(plan)) for says, change in (*cases, *OWN.values()))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from stacks.plan import probes, staging
+from stacks.plan import probes, runners, staging
 from stacks.plan.architecture import cache_bytes, parameters
 from stacks.plan.catalog import catalog
 from stacks.plan.hardware import accelerators, compute_machines, tpu_slices
@@ -106,7 +106,7 @@ def test_a_loader_that_holds_the_whole_model_fits_the_corrected_machines(
 @pytest.mark.parametrize("name", catalog())
 def test_our_staging_job_is_the_smallest_instance_where_the_original_needed_up_to_128_gib(name: str) -> None:
     model = catalog()[name]
-    ours = staging.sizing()
+    ours = runners.machine(runners.CLOUD_RUN).sizing
     whole = terms.total(staging_size.whole_model_lines(model, "bfloat16"))
     assert (ours.need_bytes, ours.machine) == (256 * MIB, "1 CPU, 512Mi")
     assert whole > 4 * ours.need_bytes

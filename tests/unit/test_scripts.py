@@ -28,7 +28,8 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(
         ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns(".*_cache", "__pycache__")
     )
-    for name in ("install-python", "install-engine", "install-images", "install-docker-engine", "base-image"):
+    installers = ("python", "engine", "images", "docker-engine", "kube-tools")
+    for name in (*(f"install-{each}" for each in installers), "base-image"):
         program(root / "scripts" / name, "exit 0")
     (root / ".venv").symlink_to(sys.prefix)
     return root
@@ -126,7 +127,7 @@ def test_an_unknown_tier_is_refused_with_the_names_that_exist(checkout: Path) ->
     answer = run(checkout, "test", "units")
     assert answer.returncode == 2
     assert (
-        "there is no tier units; there are unit, components, mutation, engine, images, docker"
+        "there is no tier units; there are unit, components, mutation, engine, images, kubernetes, docker"
         in answer.stderr
     )
 

@@ -12,6 +12,7 @@ import yaml
 from providers.base.errors import ProviderError
 from providers.base.provider import CheckRequest, ConfigureRequest, CreateRequest
 from providers.base.values import UNKNOWN, Properties
+from rehearsal.cloud.vertex_jobs import REQUEST
 from rehearsal.standins.gcp.models import MODELS, RULES
 from rehearsal.standins.gcp.provider import GcpStandin
 from rehearsal.standins.model import Cloud
@@ -22,6 +23,7 @@ from rehearsal.world import World
 from tests.unit.standin_cases import Case
 from tests.unit.standin_cases_names import NAMES
 from tests.unit.standin_cases_run import RUN
+from tests.unit.standin_cases_vertex import ACCEPTED_REQUEST, VERTEX
 from tests.unit.standin_world import ACCEPTED, PROJECT, REGION, changed, furnish
 
 CASES = [*NAMES, *RUN]
@@ -51,7 +53,7 @@ def _check(standin: GcpStandin, token: str, inputs: Properties) -> tuple[Propert
 
 
 def test_every_row_has_a_case_and_every_case_a_row() -> None:
-    assert sorted({case.row for case in CASES}) == sorted(ROWS)
+    assert sorted({case.row for case in (*CASES, *VERTEX)}) == sorted(ROWS)
 
 
 def test_every_row_has_a_source_a_known_certainty_and_known_types() -> None:
@@ -60,7 +62,7 @@ def test_every_row_has_a_source_a_known_certainty_and_known_types() -> None:
     assert {row.certainty for row in ROWS.values()} <= {"C", "D", "U"}
     assert {row.severity for row in ROWS.values()} == {"refusal", "warning"}
     assert {row.stage for row in ROWS.values()} == {"check", "apply"}
-    assert {token for row in ROWS.values() for token in row.types} <= MODELS.keys()
+    assert {token for row in ROWS.values() for token in row.types} <= {*MODELS, REQUEST}
     assert len(ROWS) == len(refusals())
 
 
@@ -107,6 +109,28 @@ def test_what_google_refuses_is_refused(standin: GcpStandin, world: World, case:
         assert failures == []
         assert case.says in found[case.row]
         _assert_create_fails(standin, case.token, inputs, f"Error {row.code}: ")
+
+
+def test_a_request_that_google_accepts_is_accepted(world: World) -> None:
+    warnings: list[str] = []
+    cloud = Cloud(world, PROJECT, REGION, False, warnings.append)
+    found = [refused(REQUEST, stage, cloud, ACCEPTED_REQUEST) for stage in ("check", "apply")]
+    assert (found, warnings) == ([[], []], [])
+
+
+@pytest.mark.parametrize("case", VERTEX, ids=[case.name for case in VERTEX])
+def test_a_request_that_google_refuses_is_refused(world: World, case: Case) -> None:
+    row, warnings = ROWS[case.row], list[str]()
+    if case.spoil:
+        case.spoil(world)
+    inputs = changed(ACCEPTED_REQUEST, case.change)
+    cloud = Cloud(world, PROJECT, REGION, False, warnings.append)
+    found = {each.id: message for each, message in refused(REQUEST, row.stage, cloud, inputs)}
+    if row.refuses:
+        assert case.says in found[case.row]
+    else:
+        assert case.row not in found
+        assert any(case.says in warning for warning in warnings)
 
 
 def _assert_create_fails(standin: GcpStandin, token: str, inputs: Properties, says: str) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from rehearsal.standins.gcp import rules_common, rules_names, rules_references, rules_run, rules_run_probes
+from rehearsal.standins.gcp import (
+    rules_common,
+    rules_names,
+    rules_references,
+    rules_run,
+    rules_run_probes,
+    rules_vertex,
+)
 from rehearsal.standins.gcp.accounts import Account
 from rehearsal.standins.gcp.artifacts import Repository
 from rehearsal.standins.gcp.iam import (
@@ -42,5 +49,5 @@ MODELS: dict[str, Model] = {
 }
 """Every modelled type by its token."""
 
-RULES = (rules_common, rules_names, rules_references, rules_run, rules_run_probes)
+RULES = (rules_common, rules_names, rules_references, rules_run, rules_run_probes, rules_vertex)
 """The modules whose predicates `rehearsal/data/refusals` names; importing them makes those known."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from stacks.config_errors import Problem
 from stacks.plan.report import Report
-from stacks.plan.rules import apis, containers, labels, machines, names, references, serving, storage
+from stacks.plan.rules import apis, containers, labels, machines, names, references, serving, storage, vertex
 from stacks.plan.types import StackPlan
 
 Rule = Callable[[StackPlan, Report], None]
@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     *serving.RULES,
     *containers.RULES,
     *storage.RULES,
+    *vertex.RULES,
 )
 """Every rule once."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stacks.plan.report import Report
 from stacks.plan.rules.facts import check_text
+from stacks.plan.runners import VERTEX
 from stacks.plan.types import StackPlan
 
 _DOMAIN = ".googleapis.com"
@@ -37,6 +38,8 @@ def _needed(plan: StackPlan) -> Iterator[tuple[str, str]]:
     for each in plan.deployments.values():
         yield "run", f"service {each.service_name}"
         yield "iam", f"service account {each.account.account_id}"
+        if each.weights.runner == VERTEX:
+            yield "aiplatform", f"custom job {each.weights.job_name}"
 
 
 RULES = (names, enabled)

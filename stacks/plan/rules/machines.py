@@ -12,6 +12,7 @@ from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import memory_text, parse_memory
 from stacks.plan.report import Report
 from stacks.plan.rules.workloads import Workload, path_of, workloads
+from stacks.plan.runners import CLOUD_RUN
 from stacks.plan.types import StackPlan
 
 _CPU = re.compile(r"(\d+(?:\.\d+)?)(m)?")
@@ -153,10 +154,10 @@ def _cpus(workload: Workload) -> float | None:
 
 
 def _sized(plan: StackPlan) -> Iterator[tuple[Workload, float, int]]:
-    """Gives every workload with its CPUs and its memory in bytes; those that cannot be read are left out."""
+    """Gives Cloud Run's workloads with CPUs and memory in bytes; those that cannot be read are left out."""
     for each in workloads(plan):
         cpus, memory = _cpus(each), parse_memory(each.memory)
-        if cpus is not None and memory is not None:
+        if each.platform == CLOUD_RUN and cpus is not None and memory is not None:
             yield each, cpus, memory
 
 

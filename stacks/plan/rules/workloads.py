@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from stacks.plan.runners import CLOUD_RUN
 from stacks.plan.types import AccountPlan, CloudRunPlan, GpuPlan, StackPlan
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Cloud Run service, or the job that stages its weights."""
+    """A service, or the job that stages its weights."""
 
     path: str
     """Where the configuration has the deployment."""
     kind: str
     """`service` or `job`."""
+    platform: str
+    """`cloud-run` or `vertex`."""
     name: str
     account: AccountPlan
     image: str
@@ -38,6 +41,7 @@ def workloads(plan: StackPlan) -> Iterator[Workload]:
         yield Workload(
             path=path_of(each),
             kind="service",
+            platform=CLOUD_RUN,
             name=each.service_name,
             account=each.account,
             image=each.image,
@@ -50,6 +54,7 @@ def workloads(plan: StackPlan) -> Iterator[Workload]:
         yield Workload(
             path=path_of(each),
             kind="job",
+            platform=job.runner,
             name=job.job_name,
             account=job.account,
             image=job.image,

@@ -28,8 +28,8 @@ def update(provider, news, olds=INPUTS, old_outputs=None, **more):
     return asyncio.run(provider.update(request))
 
 
-def read(provider, inputs=INPUTS):
-    return asyncio.run(provider.read(ReadRequest(URN, TYPE, "assistant", JOB, dict(inputs), dict(inputs))))
+def read(provider, inputs=INPUTS, id=JOB):
+    return asyncio.run(provider.read(ReadRequest(URN, TYPE, "assistant", id, dict(inputs), dict(inputs))))
 
 
 def delete(provider, inputs=INPUTS):

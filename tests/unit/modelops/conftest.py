@@ -24,6 +24,7 @@ def provider(google, monkeypatch):
     with serving(google) as address:
         environment = {
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN": f"{address}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": f"{address}/",
             "STORAGE_EMULATOR_HOST": address,
         }
         yield ModelopsProvider(google=Google(threading.Event(), environment, AnonymousCredentials()))

@@ -99,23 +99,23 @@ class FakeGoogle:
     def count(self, method, ending):
         return sum(1 for m, path in self.requests if m == method and path.endswith(ending))
 
-    def answer(self, method, path, query):
+    def answer(self, method, path, query, body=None):
         """Status and body of one request."""
         self.requests.append((method, path))
         for (wanted, ending), statuses in self.faults.items():
             if wanted == method and path.endswith(ending) and statuses:
                 status = statuses.pop(0)
                 if status == "lost":  # It happened, but the answer did not arrive.
-                    self.run_api(method, path)
+                    self.run_api(method, path, body)
                     status = 503
                 return status, {"error": {"code": status, "message": "injected"}}
         return (
             self.storage_api(method, path, query)
             if path.startswith("/storage/")
-            else self.run_api(method, path)
+            else self.run_api(method, path, body)
         )
 
-    def run_api(self, method, path):
+    def run_api(self, method, path, body=None):
         name = path.removeprefix("/v2/")
         if method == "POST" and name.endswith(":run"):
             job = name.removesuffix(":run")
@@ -165,10 +165,12 @@ def missing(message="not found"):
 
 class Handler(BaseHTTPRequestHandler):
     def handle_any(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
         with self.server.google.lock:
-            status, body = self.server.google.answer(self.command, parts.path, parse_qs(parts.query))
+            status, body = self.server.google.answer(
+                self.command, parts.path, parse_qs(parts.query), json.loads(sent) if sent else None
+            )
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -1,0 +1,93 @@
+"""The job that stages a deployment's weights, decided from its configuration and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from stacks.plan import naming, runners, staging
+from stacks.plan.report import Report
+from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
+from stacks.plan.types import AccountPlan, HubTokenPlan, StagedModelPlan, WeightsJobPlan
+
+if TYPE_CHECKING:
+    from stacks.plan.cloud_run import Setting
+
+WEIGHTS_IMAGE = "weights"
+TOKEN_REFERENCE = "HF_TOKEN_SECRET"  # noqa: S105 - the name of a variable
+"""Variable that names the secret's version, for a platform that hands no secret to a container itself."""
+
+
+def check_dtype(model: ModelSpec, dtype: Dtype | None, path: str, report: Report) -> None:
+    """Warns of an element type that only makes the staged weights larger."""
+    if dtype and DTYPE_BYTES[dtype] > DTYPE_BYTES[model.checkpoint_dtype]:
+        report.warn(
+            f"{path}.weights.dtype: {dtype} makes the weights larger and no more exact than "
+            f"{model.repository} has them, in {model.checkpoint_dtype}"
+        )
+
+
+def staged_model(
+    model: ModelSpec, dtype: Dtype | None, runner: str, bucket: str, *, retain: bool
+) -> StagedModelPlan:
+    """Decides where a deployment's weights lie, and how long it waits for them.
+
+    Args:
+        model: as it is on the Hub.
+        dtype: element type that they are staged in; None for the checkpoint's own.
+        runner: where the job runs.
+        bucket: name of the stack's bucket.
+        retain: keep the objects when the deployment goes.
+    """
+    wait = runners.wait_seconds(runner, staging.task_timeout(model))
+    return staging.staged_model(staging.as_staged(model, dtype), bucket, retain=retain, timeout_seconds=wait)
+
+
+def weights_job(
+    name: str,
+    runner: str,
+    model: ModelSpec,
+    staged: StagedModelPlan,
+    account: AccountPlan,
+    labels: Mapping[str, str],
+    setting: Setting,
+) -> WeightsJobPlan:
+    """Plans the job of one deployment.
+
+    Args:
+        name: the deployment's.
+        runner: where the job runs.
+        model: as it is on the Hub.
+        staged: what the job makes.
+        account: whom the job runs as.
+        labels: the deployment's.
+        setting: what the deployment is planned in.
+    """
+    machine, shared = runners.machine(runner), setting.foundation
+    return WeightsJobPlan(
+        runner=runner,
+        job_name=naming.job_name(setting.stack, name),
+        vertex=machine.vertex,
+        account=account,
+        image=WEIGHTS_IMAGE,
+        args=staging.job_args(staged),
+        env=_env(runner, shared.project, shared.hub_token),
+        hub_token=shared.hub_token is not None,
+        cpu=machine.cpu,
+        memory=machine.memory,
+        task_timeout_seconds=staging.task_timeout(model),
+        max_retries=runners.retries(runner),
+        labels=labels,
+        execution_labels={**labels, "llm-target": staging.target_label(staged)},
+        deletion_protection=setting.profile.deletion_protection,
+        sizing=machine.sizing,
+    )
+
+
+def _env(runner: str, project: str, token: HubTokenPlan | None) -> dict[str, str]:
+    """Gives where the job finds the Hub token; Cloud Run reads the secret for it."""
+    if token is None or runner == runners.CLOUD_RUN:
+        return {}
+    secret = token.secret_id
+    name = secret if secret.startswith("projects/") else f"projects/{project}/secrets/{secret}"
+    return {TOKEN_REFERENCE: f"{name}/versions/latest"}

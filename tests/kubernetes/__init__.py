@@ -1,0 +1,1 @@
+"""The tier that needs a real Kubernetes control plane."""

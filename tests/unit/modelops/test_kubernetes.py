@@ -1,0 +1,169 @@
+"""The runner for clusters, as far as it needs none: the object it makes, what it reads, what it refuses."""
+
+import base64
+import threading
+
+import pytest
+from pydantic import ValidationError
+
+from providers.base.errors import ProviderError
+from providers.modelops.client import Google
+from providers.modelops.exit_codes import final_codes
+from providers.modelops.kubernetes_access import ClusterAccess
+from providers.modelops.kubernetes_definition import KubernetesDefinition, job_object
+from providers.modelops.kubernetes_jobs import KubernetesJobs, object_name
+from providers.modelops.kubernetes_state import failure, last_end, waits_for
+from providers.modelops.runners import Work
+from providers.modelops.staged_model import DEFAULT_TIMEOUT_SECONDS
+
+JOB = "projects/p/locations/l/clusters/c/k8s/namespaces/llm/jobs/assistant"
+GIVEN = {
+    "image": "registry/weights@sha256:1",
+    "args": ["stage", "--repo", "google/t5"],
+    "serviceAccount": "weights",
+    "timeoutSeconds": 600,
+    "cluster": {"kubeconfig": "~/.kube/config"},
+}
+
+
+def definition(**more):
+    return KubernetesDefinition.model_validate({**GIVEN, **more})
+
+
+def pod(state, phase="Running", created="2026-01-01T00:00:00Z", conditions=()):
+    return {
+        "metadata": {"creationTimestamp": created},
+        "status": {"phase": phase, "containerStatuses": [{"state": state}], "conditions": list(conditions)},
+    }
+
+
+def test_a_secret_is_in_the_job_by_reference_alone():
+    body = job_object(definition(secrets={"HF_TOKEN": {"name": "hub", "key": "token"}}), "weights-a", "a")
+    [container] = body["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    ]
+
+
+def test_an_outcome_that_repeats_itself_ends_the_job_and_a_lost_node_costs_no_attempt():
+    lost, final = job_object(definition(), "weights-a", "a")["spec"]["podFailurePolicy"]["rules"]
+    assert lost["action"] == "Ignore"
+    assert final["action"] == "FailJob"
+    assert final["onExitCodes"]["values"] == list(final_codes())
+    assert {2, 10, 11, 12} <= set(final_codes())
+    assert not {0, 1, 13, 20, 137, 143} & set(final_codes())
+
+
+def test_an_ended_job_stays_until_its_end_was_seen_and_not_for_ever():
+    spec = job_object(definition(maxRetries=1), "weights-a", "a")["spec"]
+    assert spec["ttlSecondsAfterFinished"] > DEFAULT_TIMEOUT_SECONDS
+    assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (1, 600)
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_a_target_has_one_name_and_two_targets_have_two():
+    assert object_name("0123456789abcdef") == "weights-0123456789abcdef"
+    assert object_name("a_b") != object_name("a-b")
+    assert len(object_name("a" * 63)) <= 63
+
+
+@pytest.mark.parametrize(
+    ("cluster", "reason"),
+    [
+        ({}, "needs either endpoint or kubeconfig"),
+        ({"endpoint": "https://a", "kubeconfig": "b"}, "needs either endpoint or kubeconfig"),
+        ({"endpoint": "http://a"}, "endpoint"),
+        ({"endpoint": "https://a", "context": "c"}, "a context without a kubeconfig"),
+        ({"endpoint": "https://a", "caCertificate": "???"}, "no PEM certificate in base64"),
+        (
+            {"endpoint": "https://a", "caCertificate": base64.b64encode(b"key").decode()},
+            "no PEM certificate in base64",
+        ),
+        ({"endpoint": "https://a", "token": "secret"}, "token"),
+    ],
+)
+def test_a_cluster_is_named_in_one_way_and_without_a_credential(cluster, reason):
+    with pytest.raises(ValidationError, match=reason):
+        ClusterAccess.model_validate(cluster)
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "events", "said"),
+    [
+        ({}, [pod({"running": {}})], [], ""),
+        ({}, [pod({"waiting": {"reason": "ContainerCreating"}}, "Pending")], [], ""),
+        (
+            {},
+            [pod({"waiting": {"reason": "ErrImagePull", "message": "no\nsuch"}}, "Pending")],
+            [],
+            "ErrImagePull: no such",
+        ),
+        (
+            {"failed": 2},
+            [pod({"terminated": {}}, "Failed"), pod({"running": {}}, created="2026-01-02T00:00:00Z")],
+            [],
+            "after 2 failed attempts",
+        ),
+        (
+            {},
+            [
+                pod(
+                    {},
+                    "Pending",
+                    conditions=[
+                        {
+                            "type": "PodScheduled",
+                            "status": "False",
+                            "reason": "Unschedulable",
+                            "message": "0/1",
+                        }
+                    ],
+                )
+            ],
+            [],
+            "Unschedulable: 0/1",
+        ),
+        (
+            {},
+            [],
+            [
+                {"type": "Normal", "reason": "Other", "lastTimestamp": "3"},
+                {"type": "Warning", "reason": "FailedCreate", "message": "new", "lastTimestamp": "2"},
+                {"type": "Warning", "reason": "FailedCreate", "message": "old", "lastTimestamp": "1"},
+            ],
+            "FailedCreate: new",
+        ),
+    ],
+)
+def test_what_a_job_waits_for_is_said_in_the_clusters_words(job, pods, events, said):
+    assert waits_for({"status": job}, pods, events) == said
+
+
+def test_the_last_container_that_ended_says_why_the_job_failed():
+    first = pod({"terminated": {"exitCode": 20, "finishedAt": "1", "message": "weights: away"}}, "Failed")
+    said = 'weights: the Hub refuses\n{"message": "stopped"}\n'
+    last = pod({"terminated": {"exitCode": 10, "finishedAt": "2", "message": said}}, "Failed")
+    assert last_end([last, first]) == (10, "weights: the Hub refuses")
+    assert last_end([pod({"running": {}})]) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("PodFailurePolicy", ""), ("BackoffLimitExceeded", ""), ("DeadlineExceeded", "too long")],
+)
+def test_the_jobs_own_reason_is_told_where_the_exit_code_says_less(reason, said):
+    failed = {"type": "Failed", "status": "True", "reason": reason, "message": "too long"}
+    assert failure({"status": {"conditions": [failed]}}) == said
+
+
+def test_what_the_runner_cannot_do_it_refuses_with_the_remedy(tmp_path):
+    jobs = KubernetesJobs(Google(threading.Event()))
+    with pytest.raises(ProviderError, match=r"cannot be imported: .* run `pulumi up`"):
+        jobs.job(JOB)
+    with pytest.raises(ProviderError, match="needs a `definition` that names the cluster"):
+        jobs.begin(Work(JOB, "a", None))
+    missing = definition(cluster={"kubeconfig": str(tmp_path / "none")})
+    with pytest.raises(ProviderError, match=r"none cannot be used: .*; check its path and context"):
+        jobs.running(Work(JOB, "a", missing))
+    with pytest.raises(ProviderError, match="how to reach cluster elsewhere is not known"):
+        jobs.execution("elsewhere/k8s/namespaces/n/jobs/j/executions/u")
