@@ -32,6 +32,9 @@ ATTEMPTS = 6
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Answers after which Google asks clients to try again: https://cloud.google.com/storage/docs/retry-strategy"""
 
+_SERVICE_DISABLED = b"SERVICE_DISABLED"
+"""Google's word for an API that is not enabled: cloud.google.com/apis/design/errors, ErrorInfo."""
+
 _SERVICE_PATHS = {"run": "", "aiplatform": "", "storage": "storage/v1/"}
 _VERSIONS = {"run": "v2", "aiplatform": "v1", "storage": "v1"}
 _OFFLINE = (ConnectionError, TimeoutError, httplib2.HttpLib2Error, auth_errors.TransportError)
@@ -195,6 +198,12 @@ def _explained(what: str, role: str, error: HttpError) -> ProviderError:
         return TemporaryError(f"{what}: Google answered {status}: {reason}; run the command again later")
     if status == 404:
         return NotFound(f"{what}: not found: {reason}")
+    if _SERVICE_DISABLED in error.content:
+        # Google answers so for some minutes after an API was enabled.
+        return TemporaryError(
+            f"{what}: the API is not enabled, or not everywhere yet; run the command again in some minutes. "
+            f"Google says: {reason}"
+        )
     if status == 403:
         return ProviderError(
             f"{what}: refused (403); whoever runs Pulumi needs {role}. Google says: {reason}"

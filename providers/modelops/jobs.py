@@ -68,6 +68,10 @@ class CloudRunJobs(Runner):
             )
         except NotFound:
             return
+        except ProviderError:
+            # One that ended since it was looked for is refused.
+            if not self.execution(name).done:
+                raise
 
     def exit_code(self, execution: Execution) -> tuple[int | None, str]:
         """See `Runner.exit_code`: those of the last attempt of the execution's task."""

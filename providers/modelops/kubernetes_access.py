@@ -178,6 +178,7 @@ class Cluster:
         return ApiClient(_past_proxy(configuration))
 
     def _kubeconfig_client(self) -> ApiClient:
+        import yaml
         from kubernetes import config
         from kubernetes.client import ApiClient, Configuration
 
@@ -187,7 +188,16 @@ class Cluster:
             config.load_kube_config(  # type: ignore[no-untyped-call]
                 str(path), self._access.context or None, configuration, persist_config=False
             )
-        except (config.ConfigException, OSError, ValueError) as error:
+        # The last three are what the client makes of a file that is YAML of another shape.
+        except (
+            config.ConfigException,
+            OSError,
+            ValueError,
+            yaml.YAMLError,
+            AttributeError,
+            KeyError,
+            TypeError,
+        ) as error:
             raise ProviderError(
                 f"kubeconfig {path} cannot be used: {one_line(error)}; check its path and context"
             ) from error

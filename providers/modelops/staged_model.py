@@ -24,8 +24,9 @@ from providers.base.provider import (
     ReadResponse,
     UpdateRequest,
 )
-from providers.base.values import Properties
+from providers.base.values import UNKNOWN, Properties
 from providers.modelops.client import Google, NotFound
+from providers.modelops.jobs import CloudRunJobs
 from providers.modelops.manifest import Missing, Staged
 from providers.modelops.registry import Runners, kind_of
 from providers.modelops.resource import Resource
@@ -201,7 +202,8 @@ class StagedModel(Resource):
 
 def _platform(inputs: Properties) -> type | None:
     job = inputs.get("job")
-    return kind_of(job) if isinstance(job, str) else None
+    # Only Cloud Run's jobs are resources, whose names a preview may not know yet.
+    return CloudRunJobs if job is UNKNOWN else kind_of(str(job))
 
 
 def _outputs(inputs: StagedInputs, staged: Staged) -> Properties:

@@ -70,6 +70,10 @@ class VertexJobs(Runner):
             self._call(name, "stopping", self._jobs(name).cancel, name=name, body={})
         except NotFound:
             return
+        except ProviderError:
+            # One that ended since it was looked for is refused.
+            if not self.execution(name).done:
+                raise
 
     def exit_code(self, execution: Execution) -> tuple[int | None, str]:
         """See `Runner.exit_code`; Vertex AI tells the code in the words of the job's error."""

@@ -98,7 +98,8 @@ class ModelWeights(pulumi.ComponentResource):
             name=plan.job_name,
             location=args.location,
             labels=plan.labels,
-            deletion_protection=plan.deletion_protection,
+            # It holds nothing that could be lost, and another runner removes it.
+            deletion_protection=False,
             template=cloudrunv2.JobTemplateArgs(
                 labels=plan.execution_labels,
                 task_count=1,

@@ -194,7 +194,6 @@ class WeightsJobPlan:
     labels: Mapping[str, str]
     execution_labels: Mapping[str, str]
     """Labels of each execution; `llm-target` identifies what it stages."""
-    deletion_protection: bool
     sizing: Sizing
 
 

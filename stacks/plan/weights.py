@@ -79,7 +79,6 @@ def weights_job(
         max_retries=runners.retries(runner),
         labels=labels,
         execution_labels={**labels, "llm-target": staging.target_label(staged)},
-        deletion_protection=setting.profile.deletion_protection,
         sizing=machine.sizing,
     )
 

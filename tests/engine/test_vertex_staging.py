@@ -71,7 +71,7 @@ def test_a_custom_job_stages_once_and_a_switch_of_the_model_is_in_place(make_lab
 
 
 def test_another_runner_replaces_nothing_and_stages_nothing_again(make_lab: MakeLab) -> None:
-    lab = make_lab()
+    lab = make_lab(BASE.replace("llm:environment: local", "llm:environment: staging"))
     assert_up(lab)
     assert lab.executions() == 1
     objects = [(o.name, o.generation) for o in lab.world().objects.list("llm-test-test-models", "")]

@@ -182,7 +182,6 @@ def test_an_environment_decides_protection_and_least_instances(
     deployment = found.deployments["assistant"]
     assert found.foundation.deletion_protection is protected
     assert deployment.deletion_protection is protected
-    assert deployment.weights.deletion_protection is protected
     assert found.foundation.bucket.force_destroy is force_destroy
     assert deployment.min_instances == least
     assert deployment.staged.retain

@@ -156,6 +156,30 @@ def test_the_jobs_own_reason_is_told_where_the_exit_code_says_less(reason, said)
     assert failure({"status": {"conditions": [failed]}}) == said
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "a: [b",
+        "\thost: a",
+        "hello",
+        "- a",
+        "apiVersion: v1",
+        b"\xff\xfe",
+        "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
+        "clusters: [{name: c, cluster: {server: 12}}]\nusers: [{name: u, user: {token: t}}]",
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_is_refused_by_its_path(content, tmp_path):
+    path = tmp_path / "config"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    wrong = definition(cluster={"kubeconfig": str(path)})
+    with pytest.raises(
+        ProviderError, match=rf"kubeconfig {path} cannot be used: .*; check its path and context"
+    ):
+        KubernetesJobs(Google(threading.Event())).running(Work(JOB, "a", wrong))
+
+
 def test_what_the_runner_cannot_do_it_refuses_with_the_remedy(tmp_path):
     jobs = KubernetesJobs(Google(threading.Event()))
     with pytest.raises(ProviderError, match=r"cannot be imported: .* run `pulumi up`"):

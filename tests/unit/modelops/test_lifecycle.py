@@ -16,6 +16,7 @@ def test_every_change_is_in_place_except_of_the_job(provider):
     assert changed.replaces == []
     assert [change.path for change in changed.changes] == [("revision",), ("target",), ("targetLabel",)]
     assert diff(provider, {**INPUTS, "job": JOB + "2"}, intact).replaces == ["job"]
+    assert diff(provider, {**INPUTS, "job": UNKNOWN}, intact).replaces == ["job"]
     assert diff(provider, INPUTS, intact).changes == []
 
 
@@ -100,6 +101,14 @@ def test_delete_stops_an_execution_that_would_write_again(provider, google):
     google.buckets["models"][PREFIX + "half"] = b"x"
     delete(provider)
     assert google.count("POST", ":cancel") == 1
+    assert google.buckets["models"] == {}
+
+
+def test_delete_goes_on_where_the_execution_ends_before_it_can_be_stopped(provider, google):
+    google.steps = 1
+    google.begin(JOB)
+    google.faults[("POST", ":cancel")] = [400]
+    delete(provider)
     assert google.buckets["models"] == {}
 
 

@@ -99,6 +99,11 @@ def test_an_account_that_google_does_not_know_yet_is_waited_for(provider, google
     assert create(provider, ON_VERTEX).outputs["files"] == 2
 
 
+def test_an_api_that_was_just_enabled_is_waited_for_and_not_taken_for_a_lacking_role(provider, google):
+    google.refusal = (403, "Vertex AI API has not been used in project 1 before. (SERVICE_DISABLED)")
+    assert create(provider, ON_VERTEX).outputs["files"] == 2
+
+
 def test_another_refusal_is_not_repeated(provider, google):
     google.refusal = (400, "Machine type is not supported")
     with pytest.raises(ProviderError, match=r"creating custom job .*: Google answered 400: Machine type"):
@@ -163,6 +168,22 @@ def test_delete_stops_the_custom_job_and_removes_what_it_wrote(provider, google)
     assert google.buckets["models"] == {}
 
 
+def test_delete_goes_on_where_the_custom_job_ends_before_it_can_be_stopped(provider, google):
+    google.steps = 1
+    google.create(custom_job())
+    google.faults[("POST", ":cancel")] = [400]
+    delete(provider, ON_VERTEX)
+    assert google.buckets["models"] == {}
+
+
+def test_delete_stops_where_the_custom_job_cannot_be_stopped(provider, google):
+    google.steps = 10**9
+    google.create(custom_job())
+    google.faults[("POST", ":cancel")] = [403]
+    with pytest.raises(ProviderError, match=r"stopping custom job .*: refused \(403\)"):
+        delete(provider, ON_VERTEX)
+
+
 def test_delete_keeps_what_another_running_custom_job_stages_too(provider, google):
     google.stage()
     google.steps = 10**9
@@ -212,6 +233,7 @@ def test_another_platform_changes_in_place_and_stages_nothing_again(provider, go
     assert {change.path[0] for change in changed.changes} == {"job", "definition"}
     outputs = update(provider, ON_VERTEX, INPUTS, intact)
     assert outputs == {**intact, "job": CUSTOM_JOB, "definition": DEFINITION}
+    assert diff(provider, {**INPUTS, "job": UNKNOWN}, intact, ON_VERTEX).replaces == []
     assert "definition" not in update(provider, INPUTS, ON_VERTEX, outputs)
     assert google.requests == []
 
