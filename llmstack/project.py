@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from llmstack.output import fail
@@ -31,8 +30,11 @@ def stack_file(root: Path, stack: str) -> Path:
         typer.Exit: when there is none; the message lists those there are.
     """
     path = root / f"Pulumi.{stack}.yaml"
-    if os.sep in stack or not path.is_file():
-        known = ", ".join(sorted(p.name.split(".")[1] for p in root.glob("Pulumi.*.yaml"))) or "none"
+    files = {found.name for found in root.glob("Pulumi.*.yaml")}
+    # Compared and not opened: a name may be a path, or longer than any file's.
+    if f"Pulumi.{stack}.yaml" not in files:
+        stacks = sorted(name.removeprefix("Pulumi.").removesuffix(".yaml") for name in files)
+        known = ", ".join(stacks) or "none"
         fail(f"there is no stack {stack!r}: {path.name} does not exist (stacks here: {known})", 2)
     return path
 

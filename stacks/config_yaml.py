@@ -7,6 +7,7 @@ the text of a date comes from the engine's `config/object.go`).
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,14 @@ _EXPONENT_FROM = 1e21
 class _Loader(yaml.SafeLoader):
     # Start from no rules at all: the parent's are those of YAML 1.1.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Reads a scalar; one that has a tag must be written as that tag is."""
+        written = _WRITTEN.get(node.tag)
+        if written is not None and isinstance(node, yaml.ScalarNode) and not written.fullmatch(node.value):
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(None, None, f"{node.value!r} has the tag !!{kind}", node.start_mark)
+        return super().construct_scalar(node)
 
 
 def load_yaml(text: str) -> Any:
@@ -59,9 +68,12 @@ def _key(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _float(loader: _Loader, node: yaml.ScalarNode) -> float | int:
-    text = str(loader.construct_scalar(node)).replace("_", "").lower()
-    return _number(float(text.replace(".inf", "inf").replace(".nan", "nan")))
+def _float(loader: _Loader, node: yaml.ScalarNode) -> float | int | str:
+    written = str(loader.construct_scalar(node))
+    text = written.replace("_", "").lower()
+    value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    # Go finds no number that large, and takes it for text.
+    return written if math.isinf(value) and "inf" not in text else _number(value)
 
 
 def _number(value: float) -> float | int:
@@ -69,11 +81,16 @@ def _number(value: float) -> float | int:
     return int(value) if value.is_integer() and abs(value) < _EXPONENT_FROM else value
 
 
-def _int(loader: _Loader, node: yaml.ScalarNode) -> float | int:
-    text = str(loader.construct_scalar(node)).replace("_", "").lower()
+def _int(loader: _Loader, node: yaml.ScalarNode) -> float | int | str:
+    written = str(loader.construct_scalar(node))
+    text = written.replace("_", "").lower()
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
     octal = len(digits) > 1 and digits.isdigit() and digits.startswith("0")
-    value = sign * int(digits, 8 if octal else 0)
+    try:
+        value = sign * int(digits, 8 if octal else 0)
+    except ValueError:
+        # 0x_ is no number, and thousands of digits are none that Go reads.
+        return written
     return value if -(2**63) <= value < 2**64 else _number(float(value))
 
 
@@ -96,6 +113,7 @@ _RULES = (
     ("timestamp", r"\d{4}-\d\d?-\d\d?(?:[Tt ]\d\d?:\d\d:\d\d.*)?", list("0123456789")),
     ("merge", "<<", ["<"]),
 )
+_WRITTEN = {f"tag:yaml.org,2002:{_tag}": re.compile(_pattern) for _tag, _pattern, _ in _RULES}
 for _tag, _pattern, _first in _RULES:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)

@@ -47,9 +47,10 @@ def _run(name: str, *arguments: str, docker: bool = False, hint: str = "") -> No
         stack.check()
         if docker:
             stack.login_docker(_token())
+        succeeded = stack.pulumi(*arguments)
     except (DeployError, google.auth.exceptions.GoogleAuthError) as error:
         fail(f"::error::{error}")
-    if not stack.pulumi(*arguments):
+    if not succeeded:
         remedy = f": {hint}" if hint else ""
         fail(f"::error::pulumi {arguments[0]} of stack {name} failed, see above{remedy}")
 

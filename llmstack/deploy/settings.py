@@ -35,10 +35,10 @@ def readiness(stack: str, role: str, root: Path, variables: Mapping[str, str]) -
 
     Returns:
         Ready or not. A stack is passed over that has no file, lives in the rehearsed cloud only, or was never
-        set up: no variable is there at all.
+        set up: no variable is there at all. So is the preview where only its account is left out.
 
     Raises:
-        ValueError: some variables are set and some are missing, which is never meant.
+        ValueError: some variables are set and some are missing, which is never meant otherwise.
     """
     path = root / f"Pulumi.{stack}.yaml"
     if not path.is_file():
@@ -49,6 +49,8 @@ def readiness(stack: str, role: str, root: Path, variables: Mapping[str, str]) -
     missing = [name for name in wanted if not variables.get(name)]
     if len(missing) == len(wanted):
         return False, f"stack {stack} is not set up for this workflow: run scripts/bootstrap PROJECT first"
+    if missing == [ROLES["previewer"]]:
+        return False, f"stack {stack} has no preview: {ROLES['previewer']} is not set"
     if missing:
         raise ValueError(
             f"stack {stack}: not set: {', '.join(missing)}; scripts/bootstrap PROJECT prints them"

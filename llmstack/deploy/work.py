@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 _STAMP = "LLMSTACK_REHEARSAL"
+_NEEDED = ("GCP_PROJECT_ID", "PULUMI_STATE_BUCKET", "PULUMI_SECRETS_PROVIDER")
 
 
 class DeployError(Exception):
@@ -40,8 +41,11 @@ class RealStack:
         """
         if self.variables.get(_STAMP):
             raise DeployError(f"{_STAMP} is set: this shell works in a rehearsal; use one that does not")
+        missing = [name for name in _NEEDED if not self.variables.get(name)]
+        if missing:
+            raise DeployError(f"not set: {', '.join(missing)}; scripts/bootstrap PROJECT prints them")
         content = self._content()
-        project, wanted = (content.get("config") or {}).get("gcp:project"), self.variables["GCP_PROJECT_ID"]
+        project, wanted = self._config(content).get("gcp:project"), self.variables["GCP_PROJECT_ID"]
         if project != wanted:
             raise DeployError(
                 f"Pulumi.{self.name}.yaml is for project {project}, and GCP_PROJECT_ID is {wanted}: "
@@ -57,7 +61,7 @@ class RealStack:
 
     def region(self) -> str:
         """The stack's region."""
-        return str((self._content().get("config") or {}).get("gcp:region", ""))
+        return str(self._config(self._content()).get("gcp:region", ""))
 
     def environment(self) -> dict[str, str]:
         """The engine's variables: the real backend, and no plugin that merely lies on PATH."""
@@ -73,9 +77,17 @@ class RealStack:
         }
 
     def pulumi(self, *arguments: str) -> bool:
-        """Run the engine with its output on this process's own; whether it succeeded."""
+        """Run the engine with its output on this process's own; whether it succeeded.
+
+        Raises:
+            DeployError: there is no engine.
+        """
         command = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
-        return not subprocess.run(command, cwd=self.root, env=self.environment(), check=False).returncode
+        try:
+            done = subprocess.run(command, cwd=self.root, env=self.environment(), check=False)
+        except FileNotFoundError:
+            raise DeployError("there is no Pulumi engine: run scripts/install-engine") from None
+        return not done.returncode
 
     def login_docker(self, token: str) -> None:
         """Let Docker push to the stack's region.
@@ -99,5 +111,16 @@ class RealStack:
             raise DeployError(f"docker login {registry}: {(done.stderr or done.stdout).strip()}")
 
     def _content(self) -> dict[str, Any]:
-        content = yaml.safe_load((self.root / f"Pulumi.{self.name}.yaml").read_text(encoding="utf-8"))
+        path = self.root / f"Pulumi.{self.name}.yaml"
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError):
+            raise DeployError(
+                f"{path.name} is not valid YAML: `llmstack plan {self.name}` says where"
+            ) from None
         return content if isinstance(content, dict) else {}
+
+    @staticmethod
+    def _config(content: Mapping[str, Any]) -> dict[str, Any]:
+        config = content.get("config")
+        return config if isinstance(config, dict) else {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stacks.config_errors import ConfigError, Problem
+from stacks.config_errors import ConfigError, Problem, nearest
 from stacks.plan import staging
 from stacks.plan.catalog import resolve_model, unconfirmed_fields
 from stacks.plan.cloud_run import Setting, plan_cloud_run
@@ -125,9 +125,13 @@ def _collisions(deployments: Mapping[str, CloudRunPlan]) -> Iterator[Problem]:
 
 
 def _warn_unconfirmed(config: StackConfig, models: Mapping[str, ModelSpec], report: Report) -> None:
-    if config.deployments and config.region not in cloud_run_limits().regions.value:
+    regions = cloud_run_limits().regions.value
+    if config.deployments and config.region not in regions:
+        near = nearest(config.region, regions)
+        meant = f"; did you mean {near}?" if near else ""
         report.warn(
             f"gcp:region: {config.region} is not in the list of Cloud Run regions known here (unconfirmed)"
+            f"{meant}"
         )
     for model in models.values():
         fields = unconfirmed_fields(model)

@@ -102,6 +102,22 @@ FILES = {
     ),
     "a list as key": ("config:\n  ? [a]\n  : 1\n", "a key must be text", "correct"),
     "an unknown tag": ("config: {gcp:project: !secret x}\n", "is not valid YAML at line 1", "correct"),
+    "text with a number's tag": (
+        "config: {gcp:project: !!int abc}\n",
+        "line 1, column 23: 'abc' has the tag !!int",
+        "correct",
+    ),
+    "text with a truth value's tag": (
+        "config: {gcp:project: !!bool maybe}\n",
+        "has the tag !!bool",
+        "correct",
+    ),
+    "text with a date's tag": (
+        "config: {gcp:project: !!timestamp abc}\n",
+        "has the tag !!timestamp",
+        "correct",
+    ),
+    "nothing with a number's tag": ("config: {gcp:project: !!float }\n", "has the tag !!float", "correct"),
     "an anchor that is not there": (
         "config: {llm:labels: *labels}\n",
         "is not valid YAML at line 1",
@@ -210,6 +226,11 @@ def test_a_file_with_another_name_is_refused(tmp_path: Path) -> None:
         ("2026-01-02", "2026-01-02 00:00:00 +0000 UTC"),
         ("2026-01-02T03:04:05Z", "2026-01-02 03:04:05 +0000 UTC"),
         ("2026-13-45", "2026-13-45"),
+        ("0x_", "0x_"),
+        ("1e400", "1e400"),
+        ("9" * 5000, "9" * 5000),
+        ("!!float 3", 3),
+        ("!!int '12'", 12),
     ],
 )
 def test_a_scalar_means_what_the_engine_makes_of_it(text: str, value: object) -> None:

@@ -62,8 +62,19 @@ def test_a_stack_of_the_rehearsed_cloud_is_passed_over(root: Path) -> None:
 
 def test_a_stack_with_all_variables_is_ready_for_that_role_only(root: Path) -> None:
     assert readiness("dev", "deployer", root, VARIABLES)[0] is True
+    previewer = {**VARIABLES, ROLES["previewer"]: "p@acme-ml-dev.iam.gserviceaccount.com"}
+    previewer.pop(ROLES["deployer"])
+    assert readiness("dev", "previewer", root, previewer)[0] is True
+    with pytest.raises(ValueError, match=ROLES["deployer"]):
+        readiness("dev", "deployer", root, previewer)
+
+
+def test_a_stack_whose_previewer_is_left_out_has_no_preview(root: Path) -> None:
+    ready, said = readiness("dev", "previewer", root, VARIABLES)
+    assert ready is False
+    assert ROLES["previewer"] in said
     with pytest.raises(ValueError, match=ROLES["previewer"]):
-        readiness("dev", "previewer", root, VARIABLES)
+        readiness("dev", "previewer", root, {**VARIABLES, "PULUMI_STATE_BUCKET": ""})
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -99,6 +110,7 @@ def test_a_stack_of_the_environments_own_project_and_key_is_accepted(root: Path)
             "pulumi stack init dev --secrets-provider gcpkms://another",
         ),
         ({"LLMSTACK_REHEARSAL": "/x"}, "works in a rehearsal"),
+        ({"GCP_PROJECT_ID": "", "PULUMI_STATE_BUCKET": ""}, "not set: GCP_PROJECT_ID, PULUMI_STATE_BUCKET;"),
     ],
 )
 def test_the_wrong_project_key_or_shell_is_refused_with_the_remedy(
@@ -107,6 +119,28 @@ def test_the_wrong_project_key_or_shell_is_refused_with_the_remedy(
     with pytest.raises(DeployError) as refused:
         stack(root, **changes).check()
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"config: {a: [\n", "is not valid YAML: `llmstack plan dev` says where"),
+        (b"config: \xff\n", "is not valid YAML"),
+        (b"config: [a]\n", "is for project None"),
+        (b"- a\n", "is for project None"),
+    ],
+)
+def test_a_stack_file_that_is_none_is_told_in_one_line(root: Path, text: bytes, says: str) -> None:
+    (root / "Pulumi.dev.yaml").write_bytes(text)
+    with pytest.raises(DeployError) as refused:
+        stack(root).check()
+    assert says in str(refused.value)
+
+
+def test_a_missing_engine_is_told_with_the_remedy(root: Path) -> None:
+    (root / ".engine/bin/pulumi").unlink()
+    with pytest.raises(DeployError, match="scripts/install-engine"):
+        stack(root, PATH=str(root)).pulumi("up")
 
 
 @pytest.mark.parametrize("bucket", ["gs://state", "state"])

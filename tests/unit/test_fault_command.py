@@ -57,6 +57,8 @@ def test_clear_removes_every_fault(world: World) -> None:
         (("dev", "503", "--list"), 2, "say what to do"),
         (("dev", "meteorite"), 2, "fault kind 'meteorite' is not known"),
         (("other", "503"), 2, "there is no stack 'other'"),
+        (("../dev", "503"), 2, "there is no stack '../dev'"),
+        (("x" * 300, "503"), 2, "there is no stack 'xxx"),
     ],
 )
 def test_what_cannot_be_injected_is_answered_in_one_line(

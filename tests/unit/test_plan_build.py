@@ -225,13 +225,14 @@ def test_unconfirmed_facts_and_unusual_wishes_are_warned_of(tmp_path: Path) -> N
         scaling={"max": 200},
         access={"invokers": ["allUsers"]},
     )
-    config["gcp:region"] = "mars-north1"
+    config["gcp:region"] = "us-cental1"
     warnings = "\n".join(plan(config, tmp_path).warnings)
     assert (
         "google/flan-t5-base: not checked on the Hub: checkpointDtype, checkpointFormat, gated, licence"
         in warnings
     )
-    assert "mars-north1 is not in the list of Cloud Run regions" in warnings
+    assert "us-cental1 is not in the list of Cloud Run regions known here" in warnings
+    assert "did you mean us-central1?" in warnings
     assert "nvidia-rtx-pro-6000 was seen in us-central1 only" in warnings
     assert "at least 20 CPUs (unconfirmed)" in warnings
     assert "200 instances may need more quota" in warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +171,15 @@ def test_what_a_rehearsal_uploads_is_what_the_comment_downloads() -> None:
         assert upload["name"].startswith(download["pattern"].removesuffix("*"))
         assert upload["path"] == download["path"]
     assert load("comment.yml")["on"]["workflow_run"]["workflows"] == [load("pull-request.yml")["name"]]
+
+
+def test_a_rehearsal_that_never_runs_leaves_a_file_that_is_no_report() -> None:
+    first, *others = load("pull-request.yml")["jobs"]["rehearse"]["steps"]
+    assert ': > "$RUNNER_TEMP/results/$STACK.json"' in first["run"]
+    assert not any("mkdir" in step.get("run", "") for step in others)
+
+
+def test_a_comment_is_written_only_for_a_run_that_has_run() -> None:
+    condition = load("comment.yml")["jobs"]["comment"]["if"]
+    (ended,) = re.findall(r"fromJSON\('(.*)'\)", condition)
+    assert json.loads(ended) == ["success", "failure", "timed_out"]
