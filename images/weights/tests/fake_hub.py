@@ -6,7 +6,7 @@ Large files are answered with a redirect to a second address, as by the Hub, whi
 import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from server import Fake, Handler
@@ -20,6 +20,7 @@ class Blob:
 
     content: bytes
     large: bool
+    more: dict = field(default_factory=dict)  # what the tree states otherwise
 
     def entry(self, name: str) -> dict:
         blob = b"blob %d\0" % len(self.content) + self.content
@@ -32,7 +33,7 @@ class Blob:
         if self.large:
             digest = hashlib.sha256(self.content).hexdigest()
             entry["lfs"] = {"oid": digest, "size": len(self.content), "pointerSize": 134}
-        return entry
+        return entry | self.more
 
 
 class _HubHandler(Handler):

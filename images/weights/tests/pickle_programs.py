@@ -79,6 +79,7 @@ ONE = tensor("a", b"(K\x04t", b"(K\x01t")
 HUGE = b"\x8a\x08" + struct.pack("<q", 1 << 62)
 HOSTILE = {
     "reduce os.system": (pickle.dumps({"a": Call(__import__("os").system, "touch RAN")}, 2), "posix.system"),
+    "empty tensor with strides beyond 64 bits": (state(b"K\x00" + HUGE + HUGE, b"K\x01" * 3), "no tensor"),
     "reduce by protocol 4": (pickle.dumps({"a": Call(exec, "open('RAN', 'w')")}, 4), "builtins.exec"),
     "global eval": (program(b"cbuiltins\neval\n" + text("1+1") + b"\x85R"), "builtins.eval"),
     "global of python 2": (program(b"c__builtin__\neval\n" + text("1+1") + b"\x85R"), "__builtin__.eval"),

@@ -164,6 +164,17 @@ def test_another_dtype_replaces_the_model_and_what_only_the_old_one_had(tmp_path
     assert not list(target.glob("model-*"))
 
 
+def test_what_an_interrupted_run_for_another_model_finished_does_not_stay(tmp_path):
+    first, target = single_folder(tmp_path / "a", 50_000), tmp_path / "out"
+    (first / "spiece.model").write_bytes(bytes(300_000))
+    process = start_and_stop_at(150_000, first, target)
+    process.kill()
+    process.communicate()
+    assert (target / "model.safetensors").exists()
+    assert weights(*convert(sharded_folder(tmp_path / "b"), target)).returncode == 0
+    assert_whole(target)  # transformers would load model.safetensors, and not the shards
+
+
 def test_a_disk_that_is_full_has_its_own_code_and_no_half_file(tmp_path):
     mount = tmp_path / "small"
     mount.mkdir()

@@ -1,11 +1,14 @@
 """Looking at what is staged: ``verify`` reads all of it again, ``ls`` lists it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import PREFIX
-from tool import content, convert, sharded_folder, single_folder, weights
+from tool import ENVIRONMENT, content, convert, sharded_folder, single_folder, weights
 
 EXIT_CODES = json.loads((Path(__file__).parents[1] / "contract.json").read_text())["exit_codes"]
 
@@ -96,6 +99,24 @@ def test_a_model_is_listed_with_its_files(model):
     assert found[0]["complete"] is True
     manifest = json.loads((model / "manifest.json").read_text())
     assert [{key: line[key] for key in ("name", "size", "sha256")} for line in found[1:]] == manifest["files"]
+
+
+def test_a_reader_of_the_output_that_leaves_ends_nothing(model, tmp_path):
+    arguments = convert(sharded_folder(tmp_path / "more"), tmp_path / "new")
+    for command in (["ls", str(model)], arguments):
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run(
+            [sys.executable, "-m", "weights", *command],
+            env=ENVIRONMENT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(writing)
+        assert (result.returncode, result.stderr) == (0, "")
+    assert weights("verify", tmp_path / "new").returncode == 0
 
 
 def test_all_models_below_a_folder_are_listed_and_the_incomplete_one_is_marked(model, tmp_path):

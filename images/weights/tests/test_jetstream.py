@@ -75,6 +75,19 @@ def test_the_published_computation_on_it_gives_the_logits_of_the_source(computed
     assert found["tokens"] > 0.8
 
 
+def test_another_number_of_heads_in_the_configuration_makes_another_recipe(tmp_path):
+    llama(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    recipes = set()
+    for heads, head in ((2, 4), (4, 2)):
+        config |= {"num_attention_heads": heads, "num_key_value_heads": heads, "head_dim": head}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        _, checkpoint = open_checkpoint(tmp_path)
+        request = Request("acme/tiny", "0" * 40, "jetstream", "float32")
+        recipes.add(jetstream.plan(checkpoint, request)[0].recipe)
+    assert len(recipes) == 2
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_target_is_one_weights_file_and_the_tokenizer_that_the_server_reads(folders, model):

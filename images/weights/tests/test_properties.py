@@ -136,6 +136,10 @@ HOSTILE = {
         framed(json.dumps({"a": entry(0, 4, [1 << 32, 1 << 32, 1 << 32])}).encode(), bytes(4)),
         "'a'",
     ),
+    "an empty tensor whose strides overflow 64 bits": (
+        framed(json.dumps({"a": entry(0, 0, [0, 1 << 62, 1 << 62])}).encode()),
+        "'a'",
+    ),
     "very many dimensions": (framed(json.dumps({"a": entry(0, 4, [1] * 1000)}).encode(), bytes(4)), "header"),
     "a number of many digits": (framed(b'{"a":' + b"9" * 100_000 + b"}"), "header"),
     "fractions": (framed(json.dumps({"a": entry(0.5, 4.5)}).encode(), bytes(5)), "header"),

@@ -47,6 +47,28 @@ def test_a_file_of_another_size_than_stated_is_refused(hub, program, staged):
     refused(program.run(), staged, "integrity", "tokenizer.json")
 
 
+@pytest.mark.parametrize("place", ["http://[::1", "http://localhost:99999"])
+def test_a_redirect_to_no_address_is_refused(hub, program, staged, place):
+    hub.content_url = place
+    refused(program.run(), staged, "unavailable", "address")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_without_any_stated_digest_is_refused(hub, program, staged, name):
+    hub.stated[name] = Blob(hub.blobs[name].content, large=False, more={"oid": None})
+    refused(program.run(), staged, "integrity", name, "digest")
+
+
+def test_an_empty_file_that_was_stated_to_have_another_digest_is_refused(hub, program, staged):
+    hub.stated["chat_template.jinja"] = Blob(b"", large=False, more={"oid": "0" * 40})
+    refused(program.run(), staged, "integrity", "chat_template.jinja")
+
+
+def test_a_negative_size_is_no_answer_of_a_hub(hub, program, staged):
+    hub.stated["tokenizer_config.json"] = Blob(b"{}", large=False, more={"size": -1})
+    refused(program.run(), staged, "unavailable", "API")
+
+
 def test_an_object_whose_checksum_the_store_states_otherwise_is_deleted(gcs, program, staged):
     gcs.spoil = True
     refused(program.run(), staged, "integrity", "crc32c")
@@ -170,6 +192,9 @@ def test_a_full_bucket_has_its_own_code(gcs, program, staged):
         {"format": "gguf"},
         {"repo": "../acme"},
         {"STORAGE_EMULATOR_HOST": "http://"},
+        {"STORAGE_EMULATOR_HOST": "http://localhost:port"},
+        {"HF_ENDPOINT": "http://localhost:99999"},
+        {"HF_ENDPOINT": "http://[::1"},
         {"WEIGHTS_RETRY_SECONDS": "soon"},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -177,3 +202,7 @@ def test_a_full_bucket_has_its_own_code(gcs, program, staged):
 def test_arguments_and_variables_of_the_wrong_form_are_named(program, staged, changes):
     name, value = next(iter(changes.items()))
     refused(program.run(**changes), staged, "usage", name, value)
+
+
+def test_a_path_that_is_no_text_is_refused_before_anything_is_made(program, staged):
+    refused(program.run(target="/tmp/\udcff"), staged, "usage", "UTF-8")

@@ -105,6 +105,14 @@ def test_what_only_a_stale_manifest_of_another_model_lists_is_removed(hub, gcs, 
     assert json.loads(staged()["manifest.json"])["repository"] == "acme/other"
 
 
+def test_what_an_interrupted_run_for_another_model_finished_is_removed(hub, gcs, program, staged):
+    gcs.put(f"{PREFIX}/model-00001-of-00002.safetensors", b"of another", recipe="0" * 64, sha256="0" * 64)
+    gcs.put(f"{PREFIX}/below/model.safetensors", b"a model of its own", recipe="0" * 64, sha256="0" * 64)
+    gcs.put(f"{PREFIX}/notes.txt", b"a person's")
+    assert program.run().returncode == 0
+    assert set(staged()) == {*WANTED, "manifest.json", "below/model.safetensors", "notes.txt"}
+
+
 def test_a_manifest_that_cannot_be_read_is_replaced(gcs, program, staged):
     gcs.put(f"{PREFIX}/manifest.json", b"{ half")
     assert program.run().returncode == 0

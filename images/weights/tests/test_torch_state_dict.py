@@ -8,6 +8,7 @@ import pytest
 from checkpoint import safetensors
 from plans import consume, convert
 from tiny_models import make
+from tool import safetensors as framed
 from weights.errors import Failure
 from weights.formats import safetensors as safetensors_format
 from weights.formats import torch_state_dict
@@ -194,3 +195,13 @@ def test_what_it_cannot_be_made_of_is_refused_by_name(tmp_path, config, tensors,
     with pytest.raises(Failure, match=message) as refused:
         convert(torch_state_dict.plan, tmp_path, tmp_path / "target", "float32")
     assert refused.value.kind == "unsupported"
+
+
+@pytest.mark.parametrize("shape", [[], [1 << 50, 0]], ids=["a scalar", "empty rows"])
+def test_zeros_are_not_made_by_the_rows_of_what_is_no_embedding(tmp_path, shape):
+    content = b"" if shape else bytes(4)
+    (tmp_path / "model.safetensors").write_bytes(framed({"model.shared.weight": ("F32", shape, content)}))
+    (tmp_path / "config.json").write_text('{"model_type": "bart"}')
+    with pytest.raises(Failure, match=r"model\.shared\.weight") as caught:
+        convert(torch_state_dict.plan, tmp_path, tmp_path / "out", "float32")
+    assert caught.value.kind == "unsupported"

@@ -46,7 +46,7 @@ def test_retry_after_is_understood(header, low, high):
     assert low <= seconds <= high
 
 
-@pytest.mark.parametrize("header", ["", "soon"])
+@pytest.mark.parametrize("header", ["", "soon", "\N{SUPERSCRIPT TWO}"])
 def test_another_retry_after_is_as_none(header):
     response = requests.Response()
     response.headers["Retry-After"] = header

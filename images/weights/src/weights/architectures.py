@@ -141,10 +141,19 @@ def zero_tensors(named: Mapping[str, TensorRef], config: Mapping[str, Any]) -> d
     Args:
         named: As ``class_names`` gives them.
         config: Content of config.json.
+
+    Raises:
+        Failure: ``unsupported``, if the tensor that gives the length is no matrix.
     """
     known = _known(config)
-    zeros = known.zeros if known is not None else {}
-    return {name: (1, named[like].shape[0]) for name, like in zeros.items() if name not in named}
+    zeros = {name: named[like] for name, like in (known.zeros if known else {}).items() if name not in named}
+    for like in zeros.values():
+        # An empty one costs a file nothing, however many rows it has.
+        if len(like.shape) != 2 or not like.elements:
+            raise Failure(
+                "unsupported", f"tensor {like.name!r} has shape {list(like.shape)} and is no embedding"
+            )
+    return {name: (1, like.shape[0]) for name, like in zeros.items()}
 
 
 def derived_names(config: Mapping[str, Any]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -66,6 +66,14 @@ class BucketTarget:
         for name in names:
             if name in self._stored:
                 self._bucket.delete(name, self._stored.pop(name).generation)
+
+    def leftovers(self, names: Collection[str]) -> list[str]:
+        """By their metadata; what lies deeper may be of another model, whose prefix begins with this one."""
+        return [
+            name
+            for name, stored in self._stored.items()
+            if name not in names and "/" not in name and "recipe" in stored.metadata
+        ]
 
     def finished(self, output: OutputFile) -> str | None:
         """By the object's own metadata."""

@@ -112,6 +112,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _check(given: dict[str, str]) -> None:
     """Refuse values of the wrong form."""
+    for text in given.values():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise Failure("usage", f"{text!r} is no text in UTF-8, as the manifest has to have it")
     for argument, (form, meaning) in _FORMS.items():
         value = given.get(argument.removeprefix("--"))
         if value is not None and not re.fullmatch(form, value, re.ASCII):

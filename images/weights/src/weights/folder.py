@@ -14,10 +14,10 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -119,6 +119,18 @@ class FolderTarget:
             for name in names:
                 (self._folder / name).unlink(missing_ok=True)
             _sync(self._folder)
+
+    def leftovers(self, names: Collection[str]) -> list[str]:
+        """By their notes; a file that is not as it was noted is somebody else's by now."""
+        found = []
+        with _disk_errors(self._folder):
+            for path in self._work.glob(f"*{_NOTE}"):
+                name = unquote(path.name.removesuffix(_NOTE))
+                note = self._read_note(name)
+                file = self._folder / name
+                if name not in names and note and file.is_file() and file_sha256(file) == note.sha256:
+                    found.append(name)
+        return found
 
     def finished(self, output: OutputFile) -> str | None:
         """By reading it again: what was noted of a disk's content may have been overtaken."""

@@ -5,7 +5,7 @@ and ``/ID/resolve/SHA/FILE`` (huggingface.co/docs/hub/api); errors are told apar
 """
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urljoin
 
 import msgspec
@@ -26,17 +26,21 @@ from weights.transport import (
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 5
+_NO_ADDRESS = "the Hub refers to an address that is none"
+
+
+_Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Lfs(msgspec.Struct):
     oid: str
-    size: int
+    size: _Size
 
 
 class _Entry(msgspec.Struct):
     type: str
     path: str
-    size: int = 0
+    size: _Size = 0
     oid: str | None = None
     lfs: _Lfs | None = None
 
@@ -73,7 +77,13 @@ class HubRepository:
         return self._name
 
     def identify(self, file: SourceFile) -> SourceFile:
-        """The file as it is: the Hub states a digest of each."""
+        """The file as it is: the Hub states a digest of each.
+
+        Raises:
+            Failure: ``integrity``, if it does not, so that nothing would tell wrong bytes.
+        """
+        if file.sha256 is None and file.git_sha1 is None:
+            raise Failure("integrity", f"{self._endpoint} states no digest of {file.name}; use another Hub")
         return file
 
     def settle(self) -> None:
@@ -121,7 +131,7 @@ class HubRepository:
         """Body of an API answer, and the address of the next page if there is one."""
         with self._get(url, {}, None) as response, network_errors(url):
             link = response.links.get("next", {}).get("url")
-            return response.content, urljoin(url, link) if link else None
+            return response.content, _joined(url, link) if link else None
 
     def _get(self, url: str, headers: dict[str, str], file: str | None) -> requests.Response:
         """GET with redirects followed here, so that the token reaches the Hub alone.
@@ -133,16 +143,19 @@ class HubRepository:
         for _ in range(_MAX_HOPS):
             own = origin(place) == origin(self._endpoint)
             authorization = {"Authorization": f"Bearer {self._token}"} if own and self._token else {}
-            with network_errors(place):
-                response = self._session.get(
-                    place,
-                    headers=headers | authorization,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=TIMEOUT,
-                )
+            try:
+                with network_errors(place):
+                    response = self._session.get(
+                        place,
+                        headers=headers | authorization,
+                        stream=True,
+                        allow_redirects=False,
+                        timeout=TIMEOUT,
+                    )
+            except ValueError:  # the library looks at where a redirect leads, even if it is not to follow it
+                raise Failure("unavailable", _NO_ADDRESS) from None
             if response.status_code in _REDIRECTS and "Location" in response.headers:
-                place = urljoin(place, response.headers["Location"])
+                place = _joined(place, response.headers["Location"])
                 response.close()
                 continue
             if response.status_code // 100 == 2:
@@ -191,6 +204,15 @@ class HubRepository:
             f"{self._name} is gated and HF_TOKEN is not set: accept the model's terms on "
             f"{self._endpoint}/{self._name}, then set HF_TOKEN (stack key llm:hubToken, as a secret)"
         )
+
+
+def _joined(base: str, address: str) -> str:
+    try:
+        place = urljoin(base, address)
+        origin(place)
+    except ValueError:
+        raise Failure("unavailable", _NO_ADDRESS) from None
+    return place
 
 
 def _decode(body: bytes, kind: Any) -> Any:

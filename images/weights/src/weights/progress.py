@@ -7,6 +7,7 @@ its payload (cloud.google.com/logging/docs/structured-logging).
 import json
 import threading
 import time
+from contextlib import suppress
 from typing import Any, TextIO
 
 _TERMINAL_SECONDS = 0.2
@@ -44,8 +45,9 @@ class Progress:
         with self._lock:
             if self._bar is not None:
                 self._bar.clear()
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            with suppress(BrokenPipeError):  # nobody reads any more: no reason to end the work
+                self._stream.write(line + "\n")
+                self._stream.flush()
             if self._bar is not None:
                 self._bar.refresh()
 

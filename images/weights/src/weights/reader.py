@@ -122,6 +122,9 @@ class SourceReader:
         if isinstance(file, StridedFile):
             yield from self._gatherer.parts(file, start, length)
             return
+        if not file.size:  # there is nothing to read, and a digest to compare
+            self._pass(file)
+            self._open.add(file.name)
         end = start + length
         first, last = start // CHUNK, -(-end // CHUNK)
         for index in range(first, last) if length else ():

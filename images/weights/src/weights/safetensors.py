@@ -17,6 +17,7 @@ from weights.files import Source, SourceFile
 # Bytes; about a hundred per tensor are usual. The library allows 100 MB, which as objects would not fit here.
 MAX_HEADER = 4 * 1024 * 1024
 _MAX_DIMENSIONS = 64  # the product of very many would be a very long number
+MAX_ELEMENTS = 2**63 - 1  # PyTorch's strides are of 64 bits, those of an empty tensor too
 
 # Bits of one element, by the format's name of the type.
 BITS = {
@@ -142,6 +143,8 @@ def _check_layout(file: SourceFile, tensors: dict[str, Tensor], size: int) -> No
         bits = BITS.get(tensor.dtype)
         if bits is None:
             raise _malformed(file, f"tensor {name!r} has the unknown type {tensor.dtype!r}")
+        if prod(length or 1 for length in tensor.shape) > MAX_ELEMENTS:
+            raise _malformed(file, f"tensor {name!r} has dimensions that no tensor can have")
         if begin != position or (end - begin) * 8 != prod(tensor.shape) * bits:
             raise _malformed(file, f"the offsets of tensor {name!r} do not fit its shape or its neighbours")
         position = end

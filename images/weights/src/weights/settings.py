@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from weights.errors import Failure
+from weights.transport import origin
 
 HUB = "https://huggingface.co"
 STORAGE = "https://storage.googleapis.com"
@@ -94,8 +94,11 @@ def _version(value: str) -> str | None:
 
 
 def _address(name: str, value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        scheme, host, _ = origin(value)
+    except ValueError:  # of a port that is none, or half an IPv6 address
+        scheme = host = ""
+    if scheme not in ("http", "https") or not host:
         raise Failure("usage", f"{name} is {value!r}; it has to be an address such as https://host")
     return value.rstrip("/")
 

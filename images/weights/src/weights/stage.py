@@ -71,15 +71,21 @@ class Staging:
         return read_manifest(content) if content is not None else None
 
     def _withdraw(self, sizes: dict[str, int], outputs: Sequence[OutputFile]) -> None:
-        """Take a stale manifest away before anything that it lists changes, then what only it listed."""
-        if self._manifest not in sizes:
-            return
+        """Take a stale manifest away before anything that it lists changes, then what only it listed.
+
+        And what an interrupted run for something else left: a reader may take it for a part of this model.
+        """
+        wanted = {output.name for output in outputs}
+        if self._manifest in sizes:
+            self._withdraw_manifest(sizes, wanted)
+        self._target.remove(self._target.leftovers(wanted))
+
+    def _withdraw_manifest(self, sizes: dict[str, int], wanted: set[str]) -> None:
         self._progress.warn(
             f"the manifest in {self._target.title} does not describe what is there: staging again"
         )
         found = self._read_manifest(sizes)
         self._target.remove([self._manifest])
-        wanted = {output.name for output in outputs}
         listed = [file.name for file in found.files] if found is not None else []
         self._target.remove(name for name in listed if name in sizes and name not in wanted)
 

@@ -1,6 +1,6 @@
 """Where a staged model goes: what staging needs of a bucket's prefix and of a folder alike."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -26,6 +26,9 @@ class Target(Protocol):
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files; fine if they have gone."""
+
+    def leftovers(self, names: Collection[str]) -> list[str]:
+        """Files here that are not among these, and that a run for something else finished and left."""
 
     def finished(self, output: OutputFile) -> str | None:
         """The sha256 of the file if it is there complete, as this output or an equal one made it."""

@@ -11,6 +11,7 @@ from math import prod
 from weights.errors import Failure
 from weights.files import Source, SourceFile
 from weights.pickles import RefusedPickleError, Storage, View
+from weights.safetensors import MAX_ELEMENTS
 from weights.strided import StridedFile, nested, simplify, span
 from weights.tensors import TensorRef, byte_size
 from weights.torch_legacy import read_legacy
@@ -56,6 +57,8 @@ def _reference(file: SourceFile, name: str, view: View, start: int) -> TensorRef
     if view.offset + (span(shape, view.stride) if length else 0) > view.storage.elements:
         raise RefusedPickleError(f"tensor {name[:100]!r} is larger than the storage that it is in")
     if not length:
+        if prod(each or 1 for each in shape) > MAX_ELEMENTS:
+            raise RefusedPickleError(f"tensor {name[:100]!r} has dimensions that no tensor can have")
         return TensorRef(name, dtype, shape, file, start, 0)
     lengths, strides = simplify(shape, view.stride)
     if strides in ((), (1,)):

@@ -95,7 +95,7 @@ def read_into(response: requests.Response, into: memoryview) -> int:
 def retry_after(response: requests.Response) -> float | None:
     """Seconds that a Retry-After header asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

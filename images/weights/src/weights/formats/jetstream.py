@@ -48,7 +48,9 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[OutputFile]:
     make = _quantised if request.format == _INT8 else _plain
     entries = arrange(entry for each in placed for entry in make(each, code))
     sources = {each.tensor.file.name: each.tensor.file for each in placed}
-    recipe = new_recipe(WEIGHTS, request, sources.values(), *(entry.name for entry in entries))
+    # What config.json says of attention heads orders the rows, and changes no tensor's name or shape.
+    heads = [f"{each.name}: {each.head}" for each in placed]
+    recipe = new_recipe(WEIGHTS, request, sources.values(), *(entry.name for entry in entries), *heads)
     return [
         OutputFile(WEIGHTS, safetensors_segments(entries), recipe),
         OutputFile(
