@@ -46,7 +46,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     fill_hub(root)
     port_file = root / "port"
     command = ["-m", "rehearsal.hub.server", "--root", str(root), "--port-file", str(port_file)]
-    server = subprocess.Popen([sys.executable, *command], cwd=CHECKOUT)
+    with_us = ["--exit-with-parent", str(os.getpid())]
+    server = subprocess.Popen([sys.executable, *command, *with_us], cwd=CHECKOUT)
     try:
         deadline = time.monotonic() + 60
         while not port_file.exists():
