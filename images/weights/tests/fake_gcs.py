@@ -107,8 +107,12 @@ class _Handler(Handler):
         names = sorted(
             name for name in gcs.objects if name.startswith(prefix) and (not token or name > token)
         )
-        page = {"items": [gcs.objects[name].resource(name) for name in names[: gcs.page]]} if names else {}
-        self.answer(200, page | ({"nextPageToken": names[gcs.page - 1]} if len(names) > gcs.page else {}))
+        items = [gcs.objects[name].resource(name) for name in names[: gcs.page]]
+        for item in items if gcs.unstated else ():
+            del item["crc32c"]
+        page = {"items": items} if names else {}
+        more = {"nextPageToken": names[gcs.page - 1]} if len(names) > gcs.page else gcs.last_page
+        self.answer(200, page | more)
 
     def _object(self, gcs: "FakeGcs", name: str, query: dict[str, str], body: bytes) -> None:
         found = gcs.objects.get(name)
@@ -220,6 +224,8 @@ class FakeGcs(Fake):
         take: Bytes kept of a chunk that is not the last.
         forget: Sessions that are forgotten once they have bytes.
         spoil: Whether the next object's crc32c is wrong.
+        unstated: Whether listings leave the crc32c out.
+        page, last_page: Objects of a page of a listing, and what the last page has beside.
         before_completion, after_completion: Called with the full name of an object that is being completed.
         token: Access token that is needed, if any.
         served: Full name to the bytes that are served instead of the object's.
@@ -243,6 +249,8 @@ class FakeGcs(Fake):
         self.take: int | None = None
         self.spoil = False
         self.page = 3
+        self.last_page: dict[str, str] = {}
+        self.unstated = False
         self.token = ""
         self.before_completion: Callable[[str], None] = lambda _name: None
         self.after_completion: Callable[[str], None] = lambda _name: None

@@ -219,6 +219,27 @@ def test_a_pickled_checkpoint_of_the_hub_becomes_safetensors(hub, program, tmp_p
     assert not list((tmp_path / "out").glob("*.bin"))
 
 
+def test_a_listing_that_ends_with_an_empty_token_ends(program, gcs):
+    gcs.last_page = {"nextPageToken": ""}
+    assert program.run().returncode == 0
+    result = weights("ls", "gs://models/models", **program.environment)
+    assert result.returncode == 0, result.stderr
+    assert f"gs://models/{PREFIX}" in result.stdout
+
+
+def test_objects_without_a_checksum_are_read_only_if_a_manifest_states_their_digests(program, gcs):
+    assert program.run().returncode == 0
+    gcs.unstated = True
+    staged = weights(*convert(f"gs://models/{PREFIX}", "gs://models/a"), **program.environment)
+    assert staged.returncode == 0, staged.stderr
+    del gcs.objects[f"{PREFIX}/manifest.json"]
+    result = weights(*convert(f"gs://models/{PREFIX}", "gs://models/b"), **program.environment)
+    assert result.returncode == EXIT_CODES["integrity"], result.stderr
+    assert "no crc32c of" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not [name for name in gcs.objects if name.startswith("b/")]
+
+
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
 def test_an_object_that_changes_while_it_is_converted_makes_no_model(program, gcs, how):
     assert program.run().returncode == 0

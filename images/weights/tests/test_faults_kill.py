@@ -1,4 +1,4 @@
-"""Kill -9 at fifty points: what is there is complete or has no manifest, and the next run goes on from it."""
+"""Kill -9 at sixty points: what is there is complete or has no manifest, and the next run goes on from it."""
 
 import json
 import random
@@ -12,9 +12,11 @@ from subprocess import Popen
 import pytest
 from checkpoint import t5_shards
 from fake_gcs import FakeGcs
+from t5_files import CONFIG, t5_blobs
 
 HEADERS = 64 * 1024  # bytes that even a finished weights file is asked for: its header says what to plan
 MANIFEST = "manifest.json"
+WHOLE = CONFIG | {"vocab_size": 16_000, "d_model": 256, "num_layers": 1}  # of 17 MB, as the shards are
 
 
 @dataclass
@@ -145,12 +147,14 @@ def without_time(contents: dict[str, bytes]) -> dict[str, object]:
         ("folder", "safetensors", "float32", 6),
         ("folder", "safetensors", "bfloat16", 6),
         ("folder", "torch-state-dict", "float16", 6),
+        ("bucket", "ctranslate2", "int8", 6),
+        ("folder", "ctranslate2", "float32", 6),
     ],
 )
 def test_a_run_killed_anywhere_leaves_nothing_half_and_the_next_one_goes_on(
     hub, gcs, program, tmp_path, kind, form, dtype, kills
 ):
-    hub.blobs = t5_shards()
+    hub.blobs = t5_blobs(WHOLE) if form == "ctranslate2" else t5_shards()
     place = BucketPlace(gcs, "models/t5") if kind == "bucket" else FolderPlace(tmp_path / "t5")
     run = Run(hub, gcs, program, {"format": form, "dtype": dtype, "target": place.address})
     count = Trap(at=0, delay=0)

@@ -54,10 +54,34 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+# Stops for good before the first note of a finished file is removed, when the manifest is there already.
+STOP_BEFORE_FORGETTING = """
+import sys, time
+from pathlib import Path
+from weights.cli import main
+
+unlink = Path.unlink
+
+def stop(path, missing_ok=False):
+    if path.name.endswith(".done"):
+        print("stopped", flush=True)
+        time.sleep(1000)
+    unlink(path, missing_ok)
+
+Path.unlink = stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def start_and_stop_at(count: int, source: Path, target: Path) -> subprocess.Popen[str]:
     """Start a conversion that stops for good after so many bytes."""
+    return start_and_stop(STOP_IN_WRITE, str(count), *convert(source, target))
+
+
+def start_and_stop(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a script that runs the program and stops for good somewhere, and wait until it has."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STOP_IN_WRITE, str(count), *convert(source, target)],
+        [sys.executable, "-c", script, *arguments],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,6 +176,29 @@ def test_a_model_that_is_there_is_left_as_it_is(tmp_path):
     assert result.returncode == 0
     assert "staged already" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in target.iterdir()} == before
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_notes_that_a_run_killed_after_the_manifest_left_go_with_the_next_run_unless_one_is_at_work(
+    tmp_path, held
+):
+    source, target = single_folder(tmp_path / "in"), tmp_path / "out"
+    process = start_and_stop(STOP_BEFORE_FORGETTING, *convert(source, target))
+    process.kill()
+    process.communicate()
+    left = content(target)
+    assert "manifest.json" in left
+    assert any(name.endswith(".done") for name in left)
+    with (target / ".weights" / "lock").open("r+") as lock:
+        if held:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        result = weights(*convert(source, target))
+    assert result.returncode == 0, result.stderr
+    assert "staged already" in result.stdout
+    if held:
+        assert content(target) == left
+    else:
+        assert_whole(target)
 
 
 def test_another_dtype_replaces_the_model_and_what_only_the_old_one_had(tmp_path):

@@ -47,6 +47,9 @@ class BucketTarget:
         """Nothing: the preconditions keep runs apart."""
         return nullcontext()
 
+    def tidy(self) -> None:
+        """Nothing: a run keeps no notes beside the objects."""
+
     def sizes(self) -> dict[str, int]:
         """All objects below the prefix; what is done to them from now on supposes these generations."""
         self._stored = self._bucket.list()

@@ -86,11 +86,18 @@ class FolderTarget:
             lock = self._acquire()
         try:
             with _disk_errors(self._folder):
-                for left in self._work.glob(f"*{_PART}"):
-                    left.unlink()
+                self._forget(_PART)
             yield
         finally:
             self._leave(lock)
+
+    def tidy(self) -> None:
+        """Remove the notes of a killed run; one that holds the lock does so itself, and is left alone."""
+        with suppress(OSError):  # there are none, or the folder is only there to be read
+            lock = self._lock() if self._work.is_dir() else None
+            if lock is not None:
+                self._forget(_PART, _NOTE)
+                self._leave(lock)
 
     def sizes(self) -> dict[str, int]:
         """All files except the work folder's."""
@@ -163,8 +170,7 @@ class FolderTarget:
         """Write the manifest; then there is nothing more to note."""
         with _disk_errors(self._folder):
             self._put(self._folder / name, [content])
-            for note in self._work.glob(f"*{_NOTE}"):
-                note.unlink()
+            self._forget(_NOTE)
         return True
 
     def _counted(self, body: Body) -> Iterator[Part]:
@@ -191,19 +197,35 @@ class FolderTarget:
         deadline = time.monotonic() + self._patience
         while True:
             self._work.mkdir(parents=True, exist_ok=True)
-            path = self._work / _LOCK
             try:
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except FileNotFoundError:
-                continue  # a run that ended took the work folder away in between
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder deletes the file in the end, and then a lock on it keeps nobody out any more.
-                if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
-                    return lock
+                lock = self._lock()
             except BlockingIOError:
                 self._wait(deadline)
+                continue
+            if lock is not None:
+                return lock
+
+    def _lock(self) -> int | None:
+        """Descriptor of the locked lock file; None if a run that ended took the file away in between.
+
+        Raises:
+            BlockingIOError: Another run holds it.
+        """
+        path = self._work / _LOCK
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder deletes the file in the end, and then a lock on it keeps nobody out any more.
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except OSError:
             os.close(lock)
+            raise
+        os.close(lock)
+        return None
 
     def _wait(self, deadline: float) -> None:
         if time.monotonic() >= deadline:
@@ -212,6 +234,12 @@ class FolderTarget:
             )
         self._progress.warn(f"another run writes to {self.title}: waiting for it")
         self._pause(1.0)
+
+    def _forget(self, *kinds: str) -> None:
+        """Delete files of the work folder, by how their names end."""
+        for kind in kinds:
+            for path in self._work.glob(f"*{kind}"):
+                path.unlink()
 
     def _leave(self, lock: int) -> None:
         """Give the lock back, and take the work folder away if it notes nothing."""

@@ -75,16 +75,17 @@ class Bucket:
     def list(self) -> dict[str, StoredObject]:
         """All objects below the prefix, by their name below it."""
         found: dict[str, StoredObject] = {}
-        token: str | None = ""
-        while token is not None:
+        token = ""
+        while True:
             query = {"prefix": self._prefix, "pageToken": token} if token else {"prefix": self._prefix}
             body = self.call(
                 "GET", f"{self._storage}/storage/v1/b/{quote(self._bucket)}/o", params=query
             ).content
             page = decode(body, _Page)
             found |= {item.name.removeprefix(self._prefix): item for item in page.items}
+            if not page.nextPageToken:  # an empty one ends the list as none does
+                return found
             token = page.nextPageToken
-        return found
 
     def read(self, name: str, stored: StoredObject) -> bytes:
         """Content of a small object, at the generation seen.

@@ -29,6 +29,9 @@ BLOCK = 512 * 1024
 # The smallest scale of each type: below it float16 has no number, the others only subnormal ones.
 _SMALLEST = {"F32": 2.0**-126, "BF16": 2.0**-126, "F16": 2.0**-24}
 
+# The scale that is the inverse of a smaller number is beyond float32.
+_SMALLEST_INVERTED = LEVELS / np.float32(np.finfo(np.float32).max)
+
 _UPPER_HALF = np.uint32(0xFFFF_0000)
 
 
@@ -78,7 +81,7 @@ class Quantised:
             if not beforehand:
                 scales[rows] = self._scales(np.abs(block).max(axis=1))
             steps = scales[None, columns] if self.by_column else scales[rows, None]
-            integers = np.rint(block / steps)
+            integers = np.rint(self._scaled(block, steps))
             yield (integers + self.offset).astype(np.int16).astype(np.uint8).tobytes()
 
     def _measure(self, reader: Reader, scales: Floats) -> None:
@@ -97,13 +100,37 @@ class Quantised:
 
     def _scales(self, largest: Floats) -> Floats:
         scales = round_up(np.maximum(largest / LEVELS, np.float32(_SMALLEST[self.dtype])), self.dtype)
-        if not np.isfinite(scales).all():
+        self._expect_finite(scales)
+        return scales
+
+    def _scaled(self, block: Floats, steps: Floats) -> Floats:
+        return block / steps
+
+    def _expect_finite(self, values: Floats) -> None:
+        if not np.isfinite(values).all():
             raise Failure(
                 "unsupported",
                 f"tensor {self.tensor.name!r} holds infinities, NaN or numbers too large for scales of type "
                 f"{self.dtype}: it cannot be quantised; use the format safetensors",
             )
+
+
+@dataclass(frozen=True)
+class Multiplied(Quantised):
+    """The same with the inverse as the scale, ``127 / largest magnitude``: ``integer ≈ value * scale``.
+
+    It is not rounded beyond float32, and a row of zeros has scale 1. Source: ``LayerSpec._quantize`` in
+    github.com/OpenNMT/CTranslate2, python/ctranslate2/specs/model_spec.py, 4.8.5.
+    """
+
+    def _scales(self, largest: Floats) -> Floats:
+        self._expect_finite(largest)
+        nonzero = np.where(largest == 0, LEVELS, largest)
+        scales: Floats = np.divide(LEVELS, np.maximum(nonzero, _SMALLEST_INVERTED), dtype=np.float32)
         return scales
+
+    def _scaled(self, block: Floats, steps: Floats) -> Floats:
+        return block * steps
 
 
 def blocks(parts: Iterable[memoryview], dtype: str, columns: int) -> Iterator[tuple[slice, slice, Floats]]:

@@ -13,6 +13,8 @@ from weights.files import CHUNK, CONNECTIONS, Source, SourceFile, Verifier, upda
 from weights.preview import Follower, Range
 from weights.strided import Gatherer, StridedFile
 
+_AGAIN = 4  # chunks fetched again that are kept
+
 
 @dataclass
 class _Pass:
@@ -87,7 +89,8 @@ class SourceReader:
 
     A file is read front to back in chunks, each of which counts towards its digest. What has been passed
     already is fetched again if it is asked for; each chunk is then compared with its checksum of the first
-    time. One chunk is kept: the next request often starts in it.
+    time. The last chunk is kept, since the next request often starts in it, and a few of those fetched again,
+    since tensors that lie near one another are then often wanted in another order.
 
     Args:
         source: Where the files are.
@@ -110,7 +113,7 @@ class SourceReader:
         self._passes: dict[str, _Pass] = {}
         self._open: set[str] = set()  # files given from since the last ``verify``
         self._ahead: _Ahead | None = None
-        self._kept: tuple[str, int, bytearray] | None = None
+        self._kept: dict[tuple[str, int], bytearray] = {}  # the oldest first
         self._gatherer = Gatherer(self.parts)
 
     def parts(self, file: SourceFile, start: int, length: int) -> Iterator[memoryview]:
@@ -144,15 +147,20 @@ class SourceReader:
 
     def close(self) -> None:
         """Fetch no more."""
+        self._stop()
+        self._kept.clear()
+
+    def _stop(self) -> None:
+        """Fetch no more of what follows in order."""
         if self._ahead is not None:
             self._ahead.close()
-        self._ahead = self._kept = None
+        self._ahead = None
         self._gatherer.close()
 
     def _chunk(self, file: SourceFile, index: int, last: int) -> bytearray:
         self._open.add(file.name)
-        if self._kept is not None and self._kept[:2] == (file.name, index):
-            return self._kept[2]
+        if (file.name, index) in self._kept:
+            return self._kept[file.name, index]
         progress = self._pass(file)
         if index < len(progress.checks):
             return self._again(progress, index, last)
@@ -167,12 +175,12 @@ class SourceReader:
 
     def _forward(self, progress: _Pass) -> bytearray:
         """The next chunk of the first reading."""
-        chunk = self._fetch(progress, len(progress.checks), progress.chunks)
+        chunk = self._fetch(progress, len(progress.checks), progress.chunks, keep=1)
         progress.take(chunk)
         return chunk
 
     def _again(self, progress: _Pass, index: int, last: int) -> bytearray:
-        chunk = self._fetch(progress, index, last)
+        chunk = self._fetch(progress, index, last, keep=_AGAIN)
         if _check(chunk) != progress.checks[index]:
             raise Failure(
                 "integrity",
@@ -181,14 +189,15 @@ class SourceReader:
             )
         return chunk
 
-    def _fetch(self, progress: _Pass, index: int, end: int) -> bytearray:
+    def _fetch(self, progress: _Pass, index: int, end: int, keep: int) -> bytearray:
         ahead = self._ahead
         if ahead is None or ahead.file != progress.file or ahead.next != index or index >= ahead.end:
-            self.close()
+            self._stop()
             ahead = self._ahead = _Ahead(self._source, progress.file, index, end, self._pool)
-        self._kept = None  # before the next one comes, so that there are never two
+        while len(self._kept) >= keep:  # before the next one comes, so that there is never one more
+            del self._kept[next(iter(self._kept))]
         chunk = ahead.take()
-        self._kept = (progress.file.name, index, chunk)
+        self._kept[progress.file.name, index] = chunk
         return chunk
 
     def _finish(self, progress: _Pass) -> None:

@@ -49,7 +49,17 @@ class BucketSource:
         return _as_manifested(self.title, found, self.manifest)
 
     def identify(self, file: SourceFile) -> SourceFile:
-        """The file as it is: the store states a checksum of each."""
+        """The file as it is: the store states a checksum of each.
+
+        Raises:
+            Failure: ``integrity``, if it states none and no manifest does.
+        """
+        if file.sha256 is None and file.crc32c is None:
+            raise Failure(
+                "integrity",
+                f"the store states no crc32c of {self.title}/{file.name}, nor a manifest a sha256: it cannot "
+                "be verified; write the object again",
+            )
         return file
 
     def read(self, file: SourceFile, start: int, length: int) -> bytearray:

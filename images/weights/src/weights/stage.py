@@ -46,6 +46,7 @@ class Staging:
             Failure: With the outcome as its kind.
         """
         if self._staged(self._target.sizes()):
+            self._target.tidy()
             return
         source, checkpoint = self._open_source()
         outputs = FORMATS[self._request.format].plan(checkpoint, self._request)

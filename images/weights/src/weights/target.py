@@ -18,6 +18,9 @@ class Target(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """Within this, writing is safe from other runs; refused or waited for, as the place allows."""
 
+    def tidy(self) -> None:
+        """Remove what a run left that was killed after the manifest; called when the model is complete."""
+
     def sizes(self) -> dict[str, int]:
         """All files, by their name below the target, with their bytes."""
 

@@ -25,6 +25,7 @@ _MODULES = {
     "jetstream": "jetstream",
     "jetstream-int8": "jetstream",
     "mar": "mar",
+    "ctranslate2": "ctranslate2",
 }
 
 
