@@ -15,11 +15,13 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALL
 import httpx
 import pytest
 import torch
-from serve.api import create_app
-from serve.engine import Engine
-from serve.scheduler import Scheduler
+from serve.api.service import Service
+from serve.app import create_app, create_service
+from serve.engines import transformers_engine
+from serve.engines.base import Engine
+from serve.engines.transformers_engine import TransformersEngine
+from serve.health import Status
 from serve.settings import Settings
-from serve.transformers_engine import TransformersEngine
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     GPT2Config,
@@ -93,12 +95,20 @@ def staged(request: pytest.FixtureRequest) -> Path:
     return folder
 
 
+@pytest.fixture(params=["merged batches", "continuous batching"])
+def batching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways in which a decoder-only model can run, whichever is the faster here."""
+    monkeypatch.setattr(transformers_engine, "merged_is_faster", lambda _: request.param == "merged batches")
+    return str(request.param)
+
+
 @pytest.fixture
 def settings_for() -> Callable[..., Settings]:
     """Makes settings for a model's folder; keywords replace the usual limits."""
 
     def make(folder: Path, **changes: object) -> Settings:
         usual = {
+            "engine": "transformers",
             "dtype": "float32",
             "max_input_tokens": 40,
             "max_new_tokens": 24,
@@ -124,6 +134,7 @@ def environment(t5: Path) -> dict[str, str]:
         "MODEL_PATH": str(t5),
         "MODEL_NAME": "owner/tiny",
         "HOST": "127.0.0.1",
+        "ENGINE": "transformers",
         "DTYPE": "float32",
         "MAX_INPUT_TOKENS": "40",
         "MAX_NEW_TOKENS": "4000",
@@ -136,25 +147,22 @@ def environment(t5: Path) -> dict[str, str]:
 @asynccontextmanager
 async def serving(
     settings: Settings, make_engine: Callable[[], Engine] | None = None, wait_ready: bool = True
-) -> AsyncIterator[tuple[httpx.AsyncClient, Scheduler]]:
+) -> AsyncIterator[tuple[httpx.AsyncClient, Service]]:
     """The application and a client for it, in this process; ready, unless told not to wait."""
-    engine = make_engine or (
-        lambda: TransformersEngine(settings.model_path, settings.dtype, settings.threads)
-    )
-    scheduler = Scheduler(engine, settings.max_queue)
-    app = create_app(settings, scheduler, on_death=lambda: None)
+    service = create_service(settings, make_engine or TransformersEngine, on_death=lambda: None)
+    app = create_app(service)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://serve") as client,
     ):
         try:
-            while wait_ready and not scheduler.ready:
-                assert scheduler.death is None, scheduler.death
+            while wait_ready and service.host.status is not Status.READY:
+                assert service.host.death is None, service.host.death
                 await asyncio.sleep(0.01)
-            yield client, scheduler
+            yield client, service
         finally:
-            assert await asyncio.to_thread(scheduler.stop, 30)
+            assert await asyncio.to_thread(service.host.stop, 30)
 
 
 def write_manifest(folder: Path) -> None:

@@ -89,7 +89,11 @@ def test_usage_and_finish_reason_say_how_the_answer_ended(gpt2: Path, settings_f
 
     answer = run(ask())
     tokenizer = AutoTokenizer.from_pretrained(gpt2)
-    assert answer["usage"] == {"prompt_tokens": len(tokenizer("Tell me")["input_ids"]), "generated_tokens": 5}
+    assert answer["usage"] == {
+        "prompt_tokens": len(tokenizer("Tell me")["input_ids"]),
+        "generated_tokens": 5,
+        "truncated_tokens": 0,
+    }
     assert answer["finish_reason"] == "length"
     assert answer["model"] == "owner/tiny"
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import serving
-from serve.settings import Settings
-from serve.transformers_engine import TransformersEngine
+from running import ask, running, tokens_of
+from serve.engines import checkpoint
+from serve.engines.base import EngineSettings, GenerateRequest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 LOAD = """
@@ -46,17 +46,16 @@ OWN_BYTES = 160 * MIB
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_model_computes_in_the_element_type_of_the_settings(
-    staged: Path, settings_for: Callable[..., Settings], run: Callable[..., object], dtype: str
-) -> None:
-    async def ask() -> str:
-        async with serving(settings_for(staged, dtype=dtype)) as (client, _):
-            answer = await client.post("/generate", json={"prompt": "Tell me a joke"})
-            assert answer.status_code == 200, answer.text
-            return str(answer.json()["finish_reason"])
+def test_a_model_computes_in_the_element_type_of_the_settings(staged: Path, dtype: str) -> None:
+    async def scenario() -> None:
+        async with running(staged, dtype=dtype) as engine:
+            prompt = engine.encode("Tell me a joke")
+            (events,) = await ask(engine, GenerateRequest("a", prompt, 5))
+            assert 0 < len(tokens_of(events)) <= 5
 
-    assert run(ask()) in ("stop", "length")
-    assert TransformersEngine(staged, dtype, threads=1).load().dtype == dtype
+    asyncio.run(scenario())
+    loaded = checkpoint.load(staged, EngineSettings(dtype=dtype))
+    assert {weight.dtype for weight in loaded.model.parameters()} == {getattr(torch, dtype)}
 
 
 @pytest.fixture(scope="module")

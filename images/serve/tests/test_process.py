@@ -9,43 +9,63 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from safetensors.torch import load_file, save_file
+from serve.engines.base import EngineSettings, ModelError
+from serve.engines.transformers_engine import TransformersEngine
 from serve.errors import Exit
-from serve.transformers_engine import TransformersEngine
 
 COMMAND = [sys.executable, "-m", "serve"]
 
 
 @contextmanager
-def server(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
-    """A server process that answers /ready, and a client for it. It is killed at the end if it still runs."""
+def started(
+    environment: dict[str, str], log: Path, command: Sequence[str] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """A server process that listens, and a client for it. It is killed at the end if it still runs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    variables = {name: value.replace("@PORT@", str(port)) for name, value in environment.items()}
     with log.open("wb") as out:
-        process = subprocess.Popen(COMMAND, env=environment | {"PORT": str(port)}, stdout=out, stderr=out)
+        process = subprocess.Popen(command, env=variables | {"PORT": str(port)}, stdout=out, stderr=out)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            while not answers(client, "/ready"):
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.05)
+            wait_until(process, log, lambda: status_of(client, "/health") is not None)
             yield process, client
     finally:
         process.kill()
         process.wait()
 
 
-def answers(client: httpx.Client, path: str) -> bool:
+@contextmanager
+def server(
+    environment: dict[str, str], log: Path, command: Sequence[str] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """As `started`, once the server answers /ready."""
+    with started(environment, log, command) as (process, client):
+        wait_until(process, log, lambda: status_of(client, "/ready") == 200)
+        yield process, client
+
+
+def wait_until(process: subprocess.Popen[bytes], log: Path, condition: Callable[[], bool]) -> None:
+    """Waits for something of a server that must not end before."""
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+
+
+def status_of(client: httpx.Client, path: str) -> int | None:
+    """The status that a path answers with; None where there is no answer."""
     try:
-        return client.get(path).status_code == 200
+        return client.get(path).status_code
     except httpx.TransportError:
-        return False
+        return None
 
 
 def refusal(environment: dict[str, str]) -> tuple[int, dict[str, str]]:
@@ -100,6 +120,33 @@ def test_settings_that_are_missing_or_wrong_are_all_named(environment: dict[str,
     assert "MAX_QUEUE is 'none'" in line["message"]
     assert "THREADS is '0'" in line["message"]
     assert "DTYPE is 'int4'" in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"GRACE_SECONDS": "inf"}, "GRACE_SECONDS is 'inf'"),
+        ({"REQUEST_SECONDS": "nan"}, "REQUEST_SECONDS is 'nan'"),
+        ({"MODEL_PATH": "", "AIP_STORAGE_URI": "gs://"}, "AIP_STORAGE_URI is 'gs://': neither"),
+        (
+            {"MODEL_PATH": "", "AIP_STORAGE_URI": "s3://bucket/model"},
+            "AIP_STORAGE_URI is 's3://bucket/model'",
+        ),
+    ],
+)
+def test_numbers_without_end_and_addresses_of_nothing_are_refused(
+    environment: dict[str, str], variables: dict[str, str], words: str
+) -> None:
+    code, line = refusal(environment | variables)
+    assert code == Exit.SETTINGS
+    assert words in line["message"]
+
+
+def test_a_port_that_is_taken_ends_the_process_with_a_line_that_says_so(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, line = refusal(environment | {"PORT": str(taken.getsockname()[1])})
+    assert code == Exit.PORT
+    assert "address already in use" in line["message"]
 
 
 def damaged_copy(folder: Path, to: Path, damage: str) -> Path:
@@ -161,5 +208,5 @@ def test_weights_that_are_not_in_the_files_are_not_made_up(t5: Path, tmp_path: P
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("encoder.block.0.layer.0.SelfAttention.q.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"1 weights are not in the files.*SelfAttention\.q\.weight"):
-        TransformersEngine(folder, "float32", threads=1).load()
+    with pytest.raises(ModelError, match=r"1 weights .* not in the files.*SelfAttention\.q\.weight"):
+        TransformersEngine().load(folder, EngineSettings())

@@ -38,7 +38,7 @@ def ask(run, settings, *requests: dict[str, object]) -> list[httpx.Response]:
             "invalid_request",
             "greater than or equal to 1",
         ),
-        ({"json": {"prompt": "a", "max_new_tokens": 25}}, 422, "invalid_request", "the limit is 24"),
+        ({"json": {"prompt": "a", "max_new_tokens": 25}}, 422, "too_many_tokens", "the limit is 24"),
         ({"json": {"prompt": "a", "max_new_tokens": "5"}}, 422, "invalid_request", "valid integer"),
         ({"json": {"prompt": "a", "temperature": -1}}, 422, "invalid_request", "temperature"),
         ({"json": {"prompt": "a", "temperature": 0.001}}, 422, "invalid_request", "at least 0.01"),
@@ -92,6 +92,7 @@ def ask(run, settings, *requests: dict[str, object]) -> list[httpx.Response]:
             "68096 bytes",
         ),
         ({"url": "/nowhere"}, 404, "not_found", "Not Found"),
+        ({"url": "/predict/", "json": {"prompt": "a"}}, 404, "not_found", "Not Found"),
         ({"url": "/predict", "method": "GET"}, 405, "method_not_allowed", "Method Not Allowed"),
     ],
 )
@@ -104,6 +105,17 @@ def test_a_bad_request_is_refused_with_a_clear_line(
     assert error["code"] == code
     assert words in error["message"]
     assert "\n" not in error["message"]
+
+
+@pytest.mark.parametrize("content", ["", " ", "\n"])
+def test_a_conversation_of_which_no_token_is_left_is_refused(
+    staged: Path, settings_for, run, content: str
+) -> None:
+    messages = [{"role": "user", "content": content}]
+    body = {"model": "owner/tiny", "messages": messages, "max_tokens": 2}
+    (response,) = ask(run, settings_for(staged), {"url": "/v1/chat/completions", "json": body})
+    assert response.status_code == 400
+    assert "empty" in response.json()["error"]["message"]
 
 
 def test_a_refusal_does_not_repeat_the_prompt(t5: Path, settings_for, run) -> None:

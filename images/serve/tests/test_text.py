@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from conftest import SENTENCES
-from serve.generation import Event, Failed, Finished, Generation, Piece, Reason, Sampling
 from serve.text import StopStrings, TokenText
 from transformers import AutoTokenizer
 
@@ -61,46 +60,3 @@ def test_a_stop_string_is_found_however_the_text_is_cut(
     else:
         out += cutter.flush()
     assert out == shown
-
-
-def generation(events: list[Event], **sampling: object) -> Generation:
-    def decode(ids) -> str:
-        return "".join(chr(96 + i) for i in ids)
-
-    return Generation(
-        [1], Sampling(**({"max_new_tokens": 9} | sampling)), decode, frozenset([0]), events.append
-    )
-
-
-def test_the_end_token_ends_an_answer_and_does_not_count() -> None:
-    events: list[Event] = []
-    request = generation(events)
-    assert [request.push(token) for token in (1, 2, 0)] == [False, False, True]
-    assert events == [Piece("a"), Piece("b"), Finished(Reason.STOP, 2)]
-
-
-def test_what_a_stop_string_held_back_is_shown_at_the_limit() -> None:
-    events: list[Event] = []
-    request = generation(events, max_new_tokens=2, stop=("bc",))
-    assert [request.push(token) for token in (1, 2)] == [False, True]
-    assert events == [Piece("a"), Piece("b"), Finished(Reason.LENGTH, 2)]
-
-
-def test_nothing_follows_the_last_event() -> None:
-    events: list[Event] = []
-    request = generation(events)
-    request.abort("over")
-    assert request.push(1)
-    request.fail(ValueError("late"))
-    request.complete()
-    assert events == [Failed("over", engine_fault=False)]
-
-
-def test_a_cancelled_request_stops_at_its_next_token() -> None:
-    events: list[Event] = []
-    request = generation(events)
-    assert not request.push(1)
-    request.cancel()
-    assert not request.wanted
-    assert request.push(2)
-    assert events == [Piece("a"), Finished(Reason.CANCELLED, 1)]

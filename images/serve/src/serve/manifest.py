@@ -8,6 +8,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from serve import contract
 from serve.errors import Exit, StartupError
+from serve.settings import EngineName
+
+OWN_FORMAT = "ctranslate2"
+"""The format that exactly the engine of this name reads."""
 
 
 class StagedFile(BaseModel):
@@ -29,17 +33,37 @@ class Manifest(BaseModel):
     files: list[StagedFile] = Field(min_length=1)
 
 
-def check(folder: Path) -> Manifest:
-    """Reads the manifest of a staged model and compares the files' sizes with it.
+def check(folder: Path, engine: EngineName) -> Manifest:
+    """Reads the manifest of a staged model and compares the format and the files' sizes with it.
 
     Sizes only: hashing would read all weights once more at every cold start, and the staging job has
     checked the hashes when it wrote them.
 
     Args:
         folder: holds the manifest and the files it lists.
+        engine: what is to read the files.
 
     Raises:
-        StartupError: there is no manifest, it cannot be read, or a file is missing or of another size.
+        StartupError: there is no manifest, it cannot be read, the engine does not read the model's format,
+            or a file is missing or of another size.
+    """
+    manifest = read(folder)
+    if (manifest.format == OWN_FORMAT) != (engine == OWN_FORMAT):
+        wanted = OWN_FORMAT if engine == OWN_FORMAT else "safetensors"
+        raise _error(
+            f"{folder}: the model is staged in the format {manifest.format}, which ENGINE={engine} does not "
+            f"read; stage it in the format {wanted}"
+        )
+    for file in manifest.files:
+        _check_file(folder / file.name, file)
+    return manifest
+
+
+def read(folder: Path) -> Manifest:
+    """Reads the manifest of a staged model, whether its files are there or not.
+
+    Raises:
+        StartupError: there is no manifest, it cannot be read, or it lists a file outside the folder.
     """
     path = folder / contract.load().manifest
     try:
@@ -59,14 +83,12 @@ def check(folder: Path) -> Manifest:
             f"{path} has version {manifest.version}, this server reads version 1; use an image as new"
         )
     for file in manifest.files:
-        _check_file(folder, file)
+        if not (folder / file.name).resolve().is_relative_to(folder.resolve()):
+            raise _error(f"{folder}: the manifest lists {file.name!r}, which lies outside the model's folder")
     return manifest
 
 
-def _check_file(folder: Path, file: StagedFile) -> None:
-    path = folder / file.name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise _error(f"{folder}: the manifest lists {file.name!r}, which lies outside the model's folder")
+def _check_file(path: Path, file: StagedFile) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError:

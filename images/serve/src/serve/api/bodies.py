@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from email.message import Message
 from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
 from serve.errors import CLIENT_LEFT, ApiError
 
 JSON = "application/json"
 TEXT = "text/plain"
+SEND_SECONDS = 60
+"""Longest that a client may take to send a body, so that slow ones do not hold connections for ever."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -43,14 +47,18 @@ async def read_body(request: Request, limit: int) -> bytes:
         limit: most bytes to accept; reading stops there, whatever Content-Length says.
 
     Raises:
-        ApiError: 413, the body is larger; 499, the client left.
+        ApiError: 408, the client sends too slowly; 413, the body is larger; 499, the client left.
     """
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise ApiError(413, "body_too_large", f"the body is larger than {limit} bytes")
+        async with asyncio.timeout(SEND_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise ApiError(413, "body_too_large", f"the body is larger than {limit} bytes")
+    except TimeoutError:
+        message = f"the body was not complete within {SEND_SECONDS} seconds"
+        raise ApiError(408, "body_too_slow", message) from None
     except ClientDisconnect:
         raise ApiError(CLIENT_LEFT, "client_left", "the client left before it had sent the request") from None
     return bytes(body)
@@ -81,14 +89,25 @@ def parse_json(body: bytes, model: type[Model]) -> Model:
         raise invalid(error) from None
 
 
+def has_field(body: bytes, name: str) -> bool:
+    """Whether the body is a JSON object with a field of this name; what is not JSON is found out later."""
+    try:
+        value = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and name in value
+
+
 def invalid(error: ValidationError) -> ApiError:
     """What to tell a client whose values are wrong; without the values, since one is the prompt."""
     found = error.errors(include_input=False, include_url=False)
     if found[0]["type"] == "json_invalid":
         return ApiError(400, "invalid_json", f"the body is not JSON: {found[0]['ctx']['error']}")
     lines = []
+    fields = {str(item["loc"][0]) for item in found if item["loc"]}
     for item in found:
         where = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {message[0].lower()}{message[1:]}" if where else message)
-    return ApiError(422, "invalid_request", "; ".join(lines))
+    param = fields.pop() if len(fields) == 1 else None
+    return ApiError(422, "invalid_request", "; ".join(lines), param=param)

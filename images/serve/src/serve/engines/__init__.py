@@ -1,0 +1,1 @@
+"""Engines: what runs a model. `base` is the interface; the HTTP side knows nothing else."""
