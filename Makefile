@@ -4,10 +4,10 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-bench install-docker-engine install-images install-python stop-docker-engine uv ../.ci/run
+SHELL_SCRIPTS := common.sh base-image bootstrap check-workflows clean install-bench install-docker-engine install-images install-python stop-docker-engine torchserve-demo uv ../.ci/run
 
 .PHONY: help setup images demo test test-unit test-components test-mutation test-engine test-images test-kubernetes test-docker \
-	kube-tools check lint bench goldens faults lock mutants \
+	kube-tools check lint torchserve-demo bench goldens faults lock mutants \
 	clean clean-all
 
 help: ## List what there is
@@ -17,7 +17,7 @@ setup: ## Install the Python environment and the Pulumi engine
 	@scripts/install-python
 	@scripts/install-engine
 
-images: ## Install the environments of the images (PyTorch: 5 GB)
+images: ## Install the environments of the images (PyTorch: 5 GB, shared by uv's cache)
 	@scripts/install-images all
 
 demo: setup images ## A real `pulumi up` in the rehearsed cloud, to an answered prompt (KEEP=1: leave it running)
@@ -73,15 +73,18 @@ goldens: ## Renew what `llmstack fit` is recorded to say, and show what changed
 mutants: ## The mutation tier alone, with what survives (MUTANTS=PATH: only the rules below it)
 	@$(PYTHON) -m tests.mutation $(MUTANTS)
 
-bench: setup images ## The benchmarks (QUICK=1: only the small checkpoint)
+torchserve-demo: ## TorchServe with a staged model, asked what the original was asked (MODEL=gpt2)
+	@scripts/torchserve-demo $(or $(MODEL),gpt2)
+
+bench: setup images ## The benchmarks (QUICK=1: small and short)
 	@scripts/install-bench
 	@$(PYTHON) -m bench $(if $(QUICK),--quick)
 
 lock: ## Renew the lock files from the pyproject files
-	@for folder in . images/*/ bench/weights; do if [ -f "$$folder/pyproject.toml" ]; then scripts/uv lock --directory "$$folder"; fi; done
+	@for folder in . images/*/ bench/*/; do if [ -f "$$folder/pyproject.toml" ]; then scripts/uv lock --directory "$$folder"; fi; done
 
 clean: ## Stop rehearsals and test containers, and forget them
 	@scripts/clean
 
 clean-all: clean ## Also remove the environments, the engine and the Docker tier's images
-	@rm -rf .venv .engine .docker-tier images/*/.venv bench/weights/.venv
+	@rm -rf .venv .engine .docker-tier images/*/.venv bench/*/.venv

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import preview
+from bench.serving import measure as serving
 from bench.weights import staging
 
 BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "preview": lambda _quick: preview.run(),
     "weights": staging.run,
+    "serving": serving.run,
 }
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     parser.add_argument(
-        "--quick", action="store_true", help="weights: the small checkpoint alone; nothing is kept"
+        "--quick", action="store_true", help="the small checkpoint alone, few requests; nothing is kept"
     )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]

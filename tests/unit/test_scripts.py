@@ -68,12 +68,13 @@ def test_the_last_line_counts_and_a_failure_is_the_exit_status(checkout: Path) -
 
 
 def test_all_suites_of_the_images_are_counted_as_one_tier(checkout: Path) -> None:
-    for folder in ("images/weights/tests", "images/serve/tests", "tests/images"):
+    images = ("weights", "serve", "torchserve")
+    for folder in (*(f"images/{image}/tests" for image in images), "tests/images"):
         write_tests(checkout / folder, "def test_passes(): pass")
-    for image in ("weights", "serve"):
+    for image in images:
         (checkout / "images" / image / ".venv").symlink_to(sys.prefix)
     answer = run(checkout, "test", "images")
-    assert last_line(answer) == "3 passed, 0 failed, 0 skipped"
+    assert last_line(answer) == "4 passed, 0 failed, 0 skipped"
     assert answer.returncode == 0
 
 
@@ -174,7 +175,7 @@ def test_an_unknown_image_is_refused_with_the_names_that_exist(checkout: Path) -
     shutil.copy(ROOT / "scripts/install-images", checkout / "scripts/install-images")
     answer = run(checkout, "install-images", "severe")
     assert answer.returncode == 1
-    assert "unknown image severe; there are: weights, serve, all" in answer.stderr
+    assert "unknown image severe; there are: weights, serve, torchserve, all" in answer.stderr
 
 
 def test_stopping_the_docker_engine_spares_a_process_that_is_no_dockerd_of_ours(checkout: Path) -> None:

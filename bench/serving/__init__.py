@@ -1,0 +1,1 @@
+"""Serving against the original's way, TorchServe and static batches."""
