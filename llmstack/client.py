@@ -1,12 +1,15 @@
-"""A deployment as its callers see it: an address, an identity token, a streamed answer."""
+"""A deployment as its callers see it: an address, an identity token, what it refuses and how that is said."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +20,69 @@ from google.oauth2 import id_token
 from httpx_sse import connect_sse
 
 from llmstack.engine import engine_environment
+from rehearsal.driver import RehearsalError
 
 TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 """A first answer may wait for an instance to start."""
+RENEWAL_SECONDS = 30.0
+"""Shortest time between two renewals of an identity token."""
+OUTPUTS_SECONDS = 120
+"""Longest time in which the engine reads a stack's outputs."""
+STREAM_END = "[DONE]"
+"""What ends a stream of OpenAI's API."""
 
 
 class AskError(Exception):
     """A deployment that cannot be asked, or refused the prompt; the text is for a person."""
+
+
+class BusyError(AskError):
+    """A deployment that may answer later.
+
+    Args:
+        message: for a person.
+        retry_after: seconds that it asked to wait; None where it did not say.
+    """
+
+    def __init__(self, message: str, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class IdentityAuth(httpx.Auth):
+    """Sends an identity token; one that is no longer accepted is renewed once, since it holds for an hour.
+
+    There is no other soon after: it may take seconds, in which nothing else goes on.
+
+    https://cloud.google.com/docs/authentication/token-types#id
+
+    Args:
+        token: the token, or None to send none.
+        renew: makes another; None where there is no other.
+    """
+
+    def __init__(self, token: str | None, renew: Callable[[], str | None] | None) -> None:
+        self._token = token
+        self._renew = renew
+        self._next_renewal = float("-inf")
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Adds the token to a request, and sends it again with another where that helps."""
+        sent = self._token
+        if sent is None:
+            yield request
+            return
+        request.headers["Authorization"] = f"Bearer {sent}"
+        response = yield request
+        if response.status_code != 401 or self._renew is None:
+            return
+        # Of many requests that are refused at once, the first renews the token for all.
+        if self._token == sent and time.monotonic() >= self._next_renewal:
+            self._token = self._renew() or sent
+            self._next_renewal = time.monotonic() + RENEWAL_SECONDS
+        if self._token != sent:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+            yield request
 
 
 @dataclass(frozen=True)
@@ -33,10 +92,22 @@ class Deployment:
     Args:
         url: address, without trailing slash.
         token: identity token, or None where none could be had (a public deployment needs none).
+        renew: makes another token when that one has expired.
+        rehearsed: whether it runs in a rehearsed cloud, where nothing costs.
     """
 
     url: str
     token: str | None
+    renew: Callable[[], str | None] | None = None
+    rehearsed: bool = False
+
+    def auth(self) -> IdentityAuth:
+        """What identifies the caller, for an HTTP client."""
+        return IdentityAuth(self.token, self.renew)
+
+    def client(self) -> httpx.Client:
+        """An HTTP client for it; to be closed."""
+        return httpx.Client(base_url=self.url, auth=self.auth(), timeout=TIMEOUT)
 
     def generate(self, prompt: str, max_new_tokens: int | None = None) -> dict[str, Any]:
         """Ask for a whole answer.
@@ -45,10 +116,10 @@ class Deployment:
             AskError: the deployment refused.
             httpx.HTTPError: it cannot be reached.
         """
-        body = _body(prompt, max_new_tokens, stream=False)
-        response = httpx.post(f"{self.url}/generate", json=body, headers=self._headers(), timeout=TIMEOUT)
-        _check(response)
-        answer: dict[str, Any] = response.json()
+        with self.client() as client:
+            response = client.post("/generate", json=_body(prompt, max_new_tokens, stream=False))
+        check(response)
+        answer: dict[str, Any] = parsed(response.text)
         return answer
 
     def stream(self, prompt: str, max_new_tokens: int | None = None) -> Iterator[str]:
@@ -58,25 +129,88 @@ class Deployment:
             AskError: the deployment refused, or broke off.
             httpx.HTTPError: it cannot be reached.
         """
-        body = _body(prompt, max_new_tokens, stream=True)
-        with (
-            httpx.Client(timeout=TIMEOUT, headers=self._headers()) as client,
-            connect_sse(client, "POST", f"{self.url}/generate", json=body) as source,
-        ):
-            if source.response.is_error:
-                source.response.read()
-            _check(source.response)
-            for event in source.iter_sse():
-                data = json.loads(event.data)
-                if "error" in data:
-                    raise AskError(f"the answer broke off: {data['error']}")
+        with self.client() as client:
+            for data in events(client, "/generate", _body(prompt, max_new_tokens, stream=True)):
                 if data.get("done"):
                     return
                 yield data["token"]
-        raise AskError("the answer broke off before its end")
+        raise broke_off()
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+def events(client: httpx.Client, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Post a request and yield the data of each server-sent event of its answer.
+
+    Raises:
+        AskError: the deployment refused, or says in the stream that it failed.
+        httpx.HTTPError: it cannot be reached.
+    """
+    with connect_sse(client, "POST", path, json=body) as source:
+        if source.response.is_error:
+            source.response.read()
+        check(source.response)
+        for event in source.iter_sse():
+            if event.data == STREAM_END:
+                return
+            data = parsed(event.data)
+            if "error" in data:
+                raise AskError(f"the answer broke off: {error_message(data)}")
+            yield data
+
+
+def broke_off() -> AskError:
+    """The error of a stream that ended before the answer did."""
+    return AskError("the answer broke off before its end")
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """JSON that a deployment sent.
+
+    Raises:
+        AskError: it is none; then something else than the serving image answered, for instance a login page.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise AskError(f"what answers is not the serving image; it sent: {_one_line(text)!r}")
+    return data
+
+
+def error_message(data: Mapping[str, Any]) -> str:
+    """What a refusal in JSON says to a person."""
+    error = data.get("error", data)
+    return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
+def check(response: httpx.Response) -> None:
+    """Raise what a refusal means for a person; a body of a refusal must have been read.
+
+    Raises:
+        BusyError: 429 or 503: another try may be answered.
+        AskError: any other refusal.
+    """
+    status = response.status_code
+    if not response.is_error:
+        return
+    if status in (401, 403):
+        raise AskError(
+            f"{status}: you may not call {response.url.host}: run gcloud auth login; your account needs "
+            "roles/run.invoker: add it to the deployment's access.invokers and run pulumi up"
+        )
+    message = f"{status}: {_reason(response.text)}"
+    if status in (429, 503):
+        raise BusyError(message, retry_after(response))
+    raise AskError(message)
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """The seconds that a refusal asks to wait; None where it does not say, or gives a date.
+
+    https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+    """
+    text = response.headers.get("Retry-After", "").strip()
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def find_deployment(root: Path, stack: str, name: str) -> Deployment:
@@ -85,25 +219,37 @@ def find_deployment(root: Path, stack: str, name: str) -> Deployment:
     Raises:
         AskError: the stack is not up, or has no such deployment.
     """
-    environment = engine_environment(root, stack)
+    try:
+        environment = engine_environment(root, stack)
+    except RehearsalError as error:
+        raise AskError(str(error)) from error
     urls = _outputs(environment, stack).get("urls", {})
     if name not in urls:
         known = ", ".join(sorted(urls)) or "none"
         raise AskError(f"stack {stack} has no deployment {name!r} that is up (up: {known}): run pulumi up")
-    return Deployment(urls[name].rstrip("/"), identity_token(urls[name], environment.variables))
+    renew = partial(identity_token, urls[name], environment.variables)
+    return Deployment(urls[name].rstrip("/"), renew(), renew, environment.rehearsed)
 
 
 def _outputs(environment: Any, stack: str) -> dict[str, Any]:
     command = ["pulumi", "stack", "output", "--json", "--stack", stack]
-    done = subprocess.run(
-        command,
-        cwd=environment.folder,
-        env=environment.variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=environment.folder,
+            env=environment.variables,
+            capture_output=True,
+            text=True,
+            timeout=OUTPUTS_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise AskError("there is no Pulumi engine: run `make setup` to install it into .engine/") from None
+    except subprocess.TimeoutExpired:
+        raise AskError(
+            f"the outputs of stack {stack} were not there in {OUTPUTS_SECONDS} s: try "
+            f"pulumi stack output --stack {stack}"
+        ) from None
     if done.returncode:
         message = done.stderr.strip().split("\n")[-1]
         raise AskError(f"the outputs of stack {stack} cannot be read: {message}")
@@ -146,11 +292,15 @@ def _body(prompt: str, max_new_tokens: int | None, *, stream: bool) -> dict[str,
     return body
 
 
-def _check(response: httpx.Response) -> None:
-    if response.status_code in (401, 403):
-        raise AskError(
-            f"{response.status_code}: you may not call {response.url.host}; add yourself to the deployment's "
-            "access.invokers and run pulumi up, then log in: gcloud auth login"
-        )
-    if response.is_error:
-        raise AskError(f"{response.status_code}: {response.text.strip()[:500]}")
+def _reason(text: str) -> str:
+    """What a refusal says: the serving image's message, or the text of whatever answered in its place."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None
+    return error_message(data) if isinstance(data, dict) else _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    """The text of a page, at most 300 characters; what stands before Cloud Run answers in HTML."""
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:300]

@@ -10,6 +10,7 @@ from llmstack.commands import (
     doctor,
     environment,
     fault,
+    load_test,
     plan,
     recover,
     rehearse,
@@ -30,6 +31,7 @@ app.command("plan")(plan.plan)
 app.command("env")(environment.env)
 app.command("down")(environment.down)
 app.command("ask")(ask.ask)
+app.command("load-test")(load_test.load_test)
 app.command("doctor")(doctor.doctor)
 app.command("schema")(schema.schema)
 app.command("recover")(recover.recover)
