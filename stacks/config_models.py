@@ -20,7 +20,7 @@ from pydantic import (
 from stacks.config_errors import refuse
 from stacks.plan.hardware import TOPOLOGIES
 from stacks.plan.quantity import parse_memory
-from stacks.plan.spec import Commit, Count, Dtype, ModelSpec, Strict, shaped
+from stacks.plan.spec import Commit, ComputingDtype, Count, ModelSpec, Strict, shaped
 
 Accelerator = Literal["nvidia-l4", "nvidia-rtx-pro-6000"]
 Runner = Literal["cloud-run", "vertex", "kubernetes"]
@@ -137,9 +137,9 @@ class Weights(Strict):
 
     runner: Runner | None = None
     """Where the job runs that stages them; the topology decides where it is left out."""
-    dtype: Dtype | None = None
+    dtype: ComputingDtype | None = None
     """Element type that they are staged in, the checkpoint's own where it is left out: a float32 checkpoint
-    in bfloat16 is half as large."""
+    in bfloat16 is half as large. Engine ctranslate2 has them in the element type that it computes in."""
 
 
 class CloudRunDeployment(Strict):
@@ -153,8 +153,8 @@ class CloudRunDeployment(Strict):
     """Commit of the model's repository, where it is not the catalog's."""
     engine: str | None = None
     """Software that runs the model; the plan chooses one where it is left out."""
-    dtype: Dtype | None = None
-    """Element type of computing; the plan chooses one where it is left out."""
+    dtype: ComputingDtype | None = None
+    """Element type of computing; the plan chooses one where it is left out. int8 needs engine ctranslate2."""
     scaling: Scaling = Scaling()
     """How many instances there are, and how many requests each takes at once."""
     resources: Resources = Resources()
@@ -204,10 +204,6 @@ class ImageSource(Strict):
                 "give digest to deploy an image that exists, or base to build on another base image",
             )
         return self
-
-
-IMAGES = ("serve", "weights")
-"""Images that `llm:images` may name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from stacks.config_checks import Wrong, check_label, check_secret_id
 from stacks.config_errors import HIDDEN, Problem, key_path, nearest, problems_of, show, suggest
-from stacks.config_models import IMAGES, ImageSource
+from stacks.config_models import ImageSource
 from stacks.config_sources import SECRET, Raw, Secret
+from stacks.plan.images import IMAGES
 
 LLM_KEYS = ("deployments", "environment", "hubToken", "hubTokenSecret", "images", "labels")
 """Keys of this project: `llm:NAME`."""

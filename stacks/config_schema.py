@@ -12,11 +12,12 @@ from typing import Any, Union
 from pydantic import TypeAdapter
 
 from stacks.config_checks import RESERVED_LABELS, SECRET_NAME
-from stacks.config_models import DEPLOYMENTS, IMAGES, ImageSource
+from stacks.config_models import DEPLOYMENTS, ImageSource
 from stacks.config_reader import GCP_KEYS
 from stacks.plan import naming
 from stacks.plan.catalog import catalog
 from stacks.plan.hardware import engines
+from stacks.plan.images import IMAGES
 from stacks.plan.profiles import PROFILES
 
 DRAFT = "http://json-schema.org/draft-07/schema#"

@@ -58,6 +58,8 @@ def fit(
     print_table(f"{model}: the smallest machine that fits", columns, map(_cells, rows))
     if any(not row.deployable for row in rows):
         console.print("(not yet): sized, and not deployable in this version", markup=False)
+    for line in dict.fromkeys(f"{row.topology}: {text}" for row in rows for text in row.advice):
+        console.print(line, markup=False, soft_wrap=True)
     for row in rows:
         if explain or not row.fits:
             _explain(row, arithmetic=explain)

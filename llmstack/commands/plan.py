@@ -26,6 +26,8 @@ def plan(
         _deployment(deployment)
     for warning in decided.warnings:
         console.print(f"warning: {warning}", markup=False)
+    for note in decided.notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def _foundation(decided: StackPlan) -> None:

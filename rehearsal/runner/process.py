@@ -18,10 +18,12 @@ from pathlib import Path
 import psutil
 
 from rehearsal.runner import dockerfile, init
-from rehearsal.runner.types import Mount, StartError, WorkloadSpec
+from rehearsal.runner.types import Image, Mount, StartError, WorkloadSpec
 
 WORKLOAD_VARIABLE = "LLMSTACK_WORKLOAD"
 """Marks every process of a workload, so that none is ever overlooked."""
+ENGINE_ARGUMENT = "ENGINE"
+"""Build argument that names the library which an image runs a model with."""
 _POLL_SECONDS = 0.05
 # The machine's way to the network, which a container shares whatever its environment.
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -43,6 +45,7 @@ class ProcessRunner:
         python = spec.image.context / ".venv" / "bin" / "python"
         if not python.exists():
             raise StartError(f"{python} is missing: run `make images` to install what the image runs with")
+        _require_engine(spec.image, python)
         argv[0] = _executable(argv[0], python)
         env = {
             **start.env,
@@ -189,6 +192,17 @@ def _executable(word: str, python: Path) -> str:
         return str(python)
     script = python.parent / name
     return str(script) if script.exists() else word
+
+
+def _require_engine(image: Image, python: Path) -> None:
+    """The environment beside the sources must have what the image would be built with."""
+    engine = image.build_args.get(ENGINE_ARGUMENT)
+    if engine is not None and not any(python.parents[1].glob(f"lib/python*/site-packages/{engine}")):
+        raise StartError(
+            f"{image.name} with engine {engine}: {python.parents[1]} does not have {engine}, so only a "
+            "Docker engine can run this image; to rehearse without one, deploy with another engine, or set "
+            "LLMSTACK_RUNNER=none, which starts no service"
+        )
 
 
 def _mapped(text: str, mounts: tuple[Mount, ...]) -> str:

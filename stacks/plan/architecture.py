@@ -13,6 +13,9 @@ from stacks.plan.spec import Architecture, ModelSpec
 
 _T5_RELATIVE_BUCKETS = 32
 
+_SCALE_BYTES = 4
+"""Bytes of a scale, and of an element that is not quantised: float32."""
+
 _BART_POSITION_OFFSET = 2
 """BART's first position is number two: its tables have two rows more than it has positions."""
 
@@ -53,6 +56,37 @@ def cache_bytes(shape: Architecture, tokens: int, element_bytes: int) -> int:
     local_layers = shape.decoder_layers - global_layers
     kept = global_layers * tokens + local_layers * min(tokens, shape.sliding_window)
     return everywhere // shape.decoder_layers * kept
+
+
+def quantised_bytes(model: ModelSpec) -> int:
+    """Gives the bytes of a model's weights in int8, with their scales and what is not quantised.
+
+    CTranslate2 keeps a float32 scale for each row of a matrix and of the embedding, and vectors as float32
+    (`LinearSpec.weight_scale` and `EmbeddingsSpec.weight_scale` in `ctranslate2/specs`).
+
+    Raises:
+        ValueError: the rows of models of this kind are not counted.
+    """
+    rows, vectors = quantised_parts(model.architecture)
+    return parameters(model) - vectors + _SCALE_BYTES * (rows + vectors)
+
+
+def quantised_parts(shape: Architecture) -> tuple[int, int]:
+    """Counts the rows of a T5's matrices, and the elements that are in no matrix.
+
+    Raises:
+        ValueError: it is no T5.
+    """
+    if shape.kind not in ("t5", "t5-gated"):
+        raise ValueError(f"kind {shape.kind}: int8 is counted for the T5 kinds alone")
+    attention = shape.head_dim * (shape.heads + 2 * shape.kv_heads) + shape.d_model
+    feed_forward = (1 if shape.kind == "t5" else 2) * shape.d_ff + shape.d_model
+    encoder = shape.encoder_layers * (attention + feed_forward)
+    decoder = shape.decoder_layers * (2 * attention + feed_forward)
+    embeddings = (1 if shape.tied_embeddings else 2) * shape.vocab
+    norms = (2 * shape.encoder_layers + 3 * shape.decoder_layers + 2) * shape.d_model
+    tables = 2 * _T5_RELATIVE_BUCKETS * shape.heads
+    return encoder + decoder + embeddings, norms + tables
 
 
 def largest_tensor_elements(shape: Architecture) -> int:

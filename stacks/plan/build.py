@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stacks.config_errors import ConfigError, Problem, nearest
-from stacks.plan import staging
 from stacks.plan.catalog import resolve_model, unconfirmed_fields
 from stacks.plan.cloud_run import Setting, plan_cloud_run
 from stacks.plan.contracts import check_contracts, check_model_contracts
 from stacks.plan.foundation import foundation
+from stacks.plan.hardware import regions
 from stacks.plan.images import image_plans
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.profiles import PROFILES
@@ -49,12 +49,13 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
     profile = PROFILES[config.environment]
     shared = foundation(config, profile)
     models = _models(config, shared, report)
-    setting = Setting(config.stack, profile, shared, _shared_prefixes(config, models), config.unsized)
+    setting = Setting(config.stack, profile, shared, config.unsized)
     deployments = {}
     for name, model in models.items():
         planned = plan_cloud_run(name, config.deployments[name], model, setting, report)
         if planned is not None:
             deployments[name] = planned
+    deployments = _shared_weights_kept(deployments)
     needed = [image for plan in deployments.values() for image in (plan.image, plan.weights.image)]
     _warn_unconfirmed(config, models, report)
     plan = StackPlan(
@@ -64,6 +65,7 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
         images=image_plans(needed, config.stack, shared.repository, config.images),
         deployments=deployments,
         warnings=tuple(report.warnings),
+        notes=tuple(report.notes),
     )
     report.problems += _collisions(deployments)
     # What follows looks at the plan alone, and would only repeat what a person has just been told.
@@ -97,12 +99,15 @@ def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict
     return found
 
 
-def _shared_prefixes(config: StackConfig, models: Mapping[str, ModelSpec]) -> frozenset[str]:
-    staged = (
-        staging.as_staged(model, config.deployments[name].weights.dtype) for name, model in models.items()
-    )
-    count = Counter(staging.prefix(model) for model in staged)
-    return frozenset(prefix for prefix, uses in count.items() if uses > 1)
+def _shared_weights_kept(deployments: Mapping[str, CloudRunPlan]) -> dict[str, CloudRunPlan]:
+    """Lets no deployment take weights along, when it goes, that another one serves too."""
+    uses = Counter(plan.staged.prefix for plan in deployments.values())
+    return {
+        name: replace(plan, staged=replace(plan.staged, retain=True))
+        if uses[plan.staged.prefix] > 1
+        else plan
+        for name, plan in deployments.items()
+    }
 
 
 def _collisions(deployments: Mapping[str, CloudRunPlan]) -> Iterator[Problem]:
@@ -125,13 +130,19 @@ def _collisions(deployments: Mapping[str, CloudRunPlan]) -> Iterator[Problem]:
 
 
 def _warn_unconfirmed(config: StackConfig, models: Mapping[str, ModelSpec], report: Report) -> None:
-    regions = cloud_run_limits().regions.value
-    if config.deployments and config.region not in regions:
-        near = nearest(config.region, regions)
+    offered = cloud_run_limits().regions.value
+    if config.deployments and config.region not in offered:
+        near = nearest(config.region, offered)
         meant = f"; did you mean {near}?" if near else ""
         report.warn(
             f"gcp:region: {config.region} is not in the list of Cloud Run regions known here (unconfirmed)"
             f"{meant}"
+        )
+    known = regions().get(config.region)
+    if config.zone is not None and known is not None and config.zone not in known.zones:
+        report.warn(
+            f"gcp:zone: {config.zone} is not in the list of zones known here (unconfirmed); "
+            f"{config.region} has {', '.join(known.zones)}"
         )
     for model in models.values():
         fields = unconfirmed_fields(model)

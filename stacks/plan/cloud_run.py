@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stacks.plan import fit, naming, probes, staging, weights
-from stacks.plan.architecture import parameters
+from stacks.plan import alternatives, fit, naming, probes, staging, weights
+from stacks.plan.batching import Batch, most_rows
 from stacks.plan.contracts import serve_contract
-from stacks.plan.engines import choose_engine
+from stacks.plan.engines import TRANSFORMERS, choose_engine
+from stacks.plan.images import SERVE_IMAGES
 from stacks.plan.limits import cloud_run_limits
-from stacks.plan.machines import Choice, Machine, choose, choose_gpu
+from stacks.plan.machines import Choice, Machine
 from stacks.plan.quantity import human, memory_text, parse_memory
 from stacks.plan.report import Report
 from stacks.plan.runners import choose_runner
+from stacks.plan.sizing.cloud_run import Sized, on_cpu, on_gpu
 from stacks.plan.sizing.dtypes import choose_dtype
-from stacks.plan.sizing.serving import gpu_host_lines, gpu_lines, host_lines
 from stacks.plan.sizing.terms import sum_text, total
-from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
+from stacks.plan.spec import ComputingDtype, ModelSpec
 from stacks.plan.tokens import TokenLimits, queue_and_concurrency, token_limits
 from stacks.plan.types import (
     AccountPlan,
@@ -33,7 +34,13 @@ from stacks.plan.types import (
 if TYPE_CHECKING:
     from stacks.config_models import CloudRunDeployment
 
-SERVE_IMAGE = "serve"
+_ANSWER_SECONDS = 2
+"""Time that the server keeps to refuse a request itself before the platform cuts it off. Assumed."""
+
+_STALL_SECONDS = (120, 600)
+"""Least and most time in which an engine that has work may finish no forward pass before it counts as dead. A
+pass over a full batch of long prompts takes a large model minutes on a CPU, and is of use as long as its
+requests wait for it. Assumed."""
 
 # pulumi_gcp 10.2.0, cloudrunv2.Service.ingress.
 _INGRESS = {
@@ -53,14 +60,19 @@ class Setting:
     stack: str
     profile: Profile
     foundation: FoundationPlan
-    shared_prefixes: frozenset[str]
-    """Prefixes of the bucket that more than one deployment uses."""
     unsized: frozenset[str]
     """Deployments whose machine cannot be judged: what decides it is wrong itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Sized:
+class _Service:
+    """What a deployment's server runs, and on what."""
+
+    engine: str
+    dtype: ComputingDtype
+    tokens: TokenLimits
+    queue: int
+    batch: Batch
     machine: Machine
     sizing: Sizing
 
@@ -78,24 +90,27 @@ def plan_cloud_run(
         report: receives what is wrong.
     """
     path = f"llm:deployments.{name}"
-    model = staging.as_staged(source, config.weights.dtype)
-    weights.check_dtype(source, config.weights.dtype, path, report)
+    model = staging.as_staged(source, weights.checkpoint_dtype(source, config.weights.dtype, path, report))
     runner = choose_runner(config.weights.runner, config.topology, setting.foundation.region, path, report)
     tokens = token_limits(model, config, path, report)
     queue, concurrency = queue_and_concurrency(config, path, report)
     dtype = choose_dtype(model, config.resources.gpu, config.dtype, path, report)
-    engine, sized = None, None
-    if name not in setting.unsized:
-        engine = _engine(path, config, model, report)
-        sized = _size(path, config, model, tokens, dtype, report)
+    judged = name not in setting.unsized
+    engine = _engine(path, config, model, report) if judged else None
+    form = staging.form(model, engine or TRANSFORMERS, dtype)
+    weights_bytes = staging.staged_bytes(model, form)
+    if engine is not None:
+        weights.check_form(form, engine, config.weights.dtype, path, report)
+    service = _service(path, config, model, engine, dtype, tokens, queue, report) if judged else None
     _check_region(path, config, setting.foundation.region, report)
-    _check_startup(path, config, model, report)
+    _check_startup(path, config, weights_bytes, report)
     _check_scale(path, config, report)
-    if sized is None or engine is None:
+    if service is None or engine is None:
         return None
-    machine, contract = sized.machine, serve_contract()
-    weights_bytes = _weights_bytes(model)
-    staged = _staged(source, config, runner, setting)
+    machine, contract = service.machine, serve_contract()
+    staged = weights.staged_model(
+        source, form, runner, setting.foundation.bucket.name, retain=setting.profile.keep_weights
+    )
     labels = _labels(setting, name)
     return CloudRunPlan(
         deployment=name,
@@ -106,9 +121,9 @@ def plan_cloud_run(
         location=setting.foundation.region,
         service_name=naming.service_name(setting.stack, name),
         account=_account(setting, name, "serve", f"Serves {name} of stack {setting.stack}"),
-        image=SERVE_IMAGE,
+        image=SERVE_IMAGES[engine],
         port=contract.port,
-        env=_env(model, dtype, staged, tokens, queue, machine.cpu),
+        env=_env(staged, service, config.timeout_seconds),
         volume=VolumePlan(_VOLUME, staged.bucket, contract.mount_path, _MOUNT_OPTIONS),
         cpu=str(machine.cpu),
         memory=memory_text(machine.memory),
@@ -137,7 +152,7 @@ def plan_cloud_run(
             setting,
         ),
         staged=staged,
-        sizing=sized.sizing,
+        sizing=service.sizing,
     )
 
 
@@ -146,36 +161,63 @@ def _engine(path: str, config: CloudRunDeployment, model: ModelSpec, report: Rep
     return choose_engine(model, config.topology, config.engine, device, path, report, config.dtype)
 
 
-def _size(
+def _service(
+    path: str,
+    config: CloudRunDeployment,
+    model: ModelSpec,
+    engine: str | None,
+    dtype: ComputingDtype,
+    tokens: TokenLimits,
+    queue: int,
+    report: Report,
+) -> _Service | None:
+    """Chooses the machine; without an engine, as if the usual one would run."""
+    chosen, wanted = engine or TRANSFORMERS, config.resources
+    memory = parse_memory(wanted.memory) if wanted.memory else None
+    if wanted.gpu is None:
+        found = on_cpu(model, tokens, dtype, chosen, queue, cpu=wanted.cpu, memory=memory)
+        other = alternatives.on_a_cpu(model, tokens, chosen, queue)
+        report.notes += [f"{path}: {other}"] if other else []
+    else:
+        found = on_gpu(model, tokens, dtype, wanted.gpu, chosen, queue, cpu=wanted.cpu, memory=memory)
+    machine = _machine(path, config, model, tokens, dtype, found, report)
+    if machine is None:
+        return None
+    most = most_rows(queue, gpu=wanted.gpu is not None)
+    _note_batch(path, found.batch, most, report)
+    sizing = Sizing(found.lines, total(found.lines), found.have, str(machine))
+    return _Service(chosen, dtype, tokens, queue, found.batch, machine, sizing)
+
+
+def _machine(
     path: str,
     config: CloudRunDeployment,
     model: ModelSpec,
     tokens: TokenLimits,
-    dtype: Dtype,
+    dtype: ComputingDtype,
+    found: Sized,
     report: Report,
-) -> _Sized | None:
-    wanted = config.resources
-    memory = parse_memory(wanted.memory) if wanted.memory else None
-    if wanted.gpu is None:
-        lines = host_lines(model, tokens, dtype)
-        choice = choose(total(lines), cpu=wanted.cpu, memory=memory)
-        have = choice.machine.memory if choice.machine else 0
-    else:
-        lines, have = gpu_lines(model, tokens, dtype), fit.gpu_memory(wanted.gpu)
-        choice = choose_gpu(wanted.gpu, total(gpu_host_lines(model, dtype)), cpu=wanted.cpu, memory=memory)
-        too_big = fit.gpu_refusal(model, tokens, wanted.gpu, dtype)
-        if too_big:
-            remedy = fit.nearest(model, tokens, dtype, wanted.gpu)
-            report.problem(f"{path}.resources.gpu", wanted.gpu, too_big, remedy)
-            return None
-    _report_choice(path, choice, sum_text(lines), report)
-    if any(not refusal.key for refusal in choice.refusals):
-        remedy = fit.nearest(model, tokens, dtype, wanted.gpu)
-        reason = f"{choice.refusals[0].reason} ({sum_text(lines)})"
-        report.problem(f"{path}.model", model.repository, reason, remedy)
-    if choice.machine is None:
+) -> Machine | None:
+    """Gives the machine that was found, and reports where there is none, or one that is too small."""
+    choice, gpu = found.choice, config.resources.gpu
+    if gpu is not None and total(found.lines) > found.have:
+        too_big = fit.gpu_refusal(found.lines, gpu)
+        report.problem(f"{path}.resources.gpu", gpu, too_big, fit.nearest(model, tokens, dtype, gpu))
         return None
-    return _Sized(choice.machine, Sizing(lines, total(lines), have, str(choice.machine)))
+    _report_choice(path, choice, sum_text(found.lines), report)
+    if any(not refusal.key for refusal in choice.refusals):
+        reason = f"{choice.refusals[0].reason} ({sum_text(found.lines)})"
+        remedy = fit.nearest(model, tokens, dtype, gpu)
+        report.problem(f"{path}.model", model.repository, reason, remedy)
+    return choice.machine
+
+
+def _note_batch(path: str, batch: Batch, most: int, report: Report) -> None:
+    if batch.rows < most:
+        report.notes.append(
+            f"{path}: memory is for {batch.rows} requests at once, not for {most}, and the others wait; "
+            "more memory, or smaller limits.maxInputTokens and limits.maxNewTokens, change that"
+        )
 
 
 def _report_choice(path: str, choice: Choice, arithmetic: str, report: Report) -> None:
@@ -203,13 +245,13 @@ def _check_region(path: str, config: CloudRunDeployment, region: str, report: Re
         report.warn(f"{path}.resources.gpu: {gpu} was seen in {listed} only (unconfirmed), not in {region}")
 
 
-def _check_startup(path: str, config: CloudRunDeployment, model: ModelSpec, report: Report) -> None:
+def _check_startup(path: str, config: CloudRunDeployment, weights_bytes: int, report: Report) -> None:
     gpu = config.resources.gpu is not None
-    seconds, longest = probes.load_seconds(_weights_bytes(model)), probes.longest_window(gpu=gpu)
+    seconds, longest = probes.load_seconds(weights_bytes), probes.longest_window(gpu=gpu)
     if seconds > longest / 2:
         # The speed of the mount is an assumption, so this is no reason to refuse.
         report.warn(
-            f"{path}.model: reading {human(_weights_bytes(model))} takes about {seconds} s (assumed), "
+            f"{path}.model: reading {human(weights_bytes)} takes about {seconds} s (assumed), "
             f"and Cloud Run stops a container that is not ready after {longest} s"
         )
 
@@ -227,30 +269,23 @@ def _min_instances(config: CloudRunDeployment, profile: Profile) -> int:
     return min(profile.min_instances, config.scaling.max) if least is None else least
 
 
-def _weights_bytes(model: ModelSpec) -> int:
-    """Gives the bytes that a start reads: the staged weights, whatever they are converted to."""
-    return parameters(model) * DTYPE_BYTES[model.checkpoint_dtype]
-
-
-def _env(
-    model: ModelSpec, dtype: Dtype, staged: StagedModelPlan, tokens: TokenLimits, queue: int, cpu: int
-) -> dict[str, str]:
+def _env(staged: StagedModelPlan, service: _Service, timeout: int) -> dict[str, str]:
+    wait = max(timeout - _ANSWER_SECONDS, timeout / 2)
+    least, most = _STALL_SECONDS
     return {
+        "ENGINE": service.engine,
         "MODEL_PATH": f"{serve_contract().mount_path}/{staged.prefix.rstrip('/')}",
-        "MODEL_NAME": model.repository,
-        "DTYPE": dtype,
-        "MAX_INPUT_TOKENS": str(tokens.max_input),
-        "MAX_NEW_TOKENS": str(tokens.max_new),
-        "MAX_QUEUE": str(queue),
-        "THREADS": str(cpu),
+        "MODEL_NAME": staged.repository,
+        "DTYPE": service.dtype,
+        "MAX_INPUT_TOKENS": str(service.tokens.max_input),
+        "MAX_NEW_TOKENS": str(service.tokens.max_new),
+        "MAX_QUEUE": str(service.queue),
+        **service.batch.environment(),
+        "THREADS": str(service.machine.cpu),
+        "REQUEST_SECONDS": f"{wait:g}",
+        "STALL_SECONDS": f"{min(max(wait, least), most):g}",
+        "GRACE_SECONDS": str(cloud_run_limits().grace_seconds.value),
     }
-
-
-def _staged(source: ModelSpec, config: CloudRunDeployment, runner: str, setting: Setting) -> StagedModelPlan:
-    dtype = config.weights.dtype
-    shared = staging.prefix(staging.as_staged(source, dtype)) in setting.shared_prefixes
-    retain = setting.profile.keep_weights or shared
-    return weights.staged_model(source, dtype, runner, setting.foundation.bucket.name, retain=retain)
 
 
 def _labels(setting: Setting, name: str) -> dict[str, str]:

@@ -14,8 +14,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from stacks.config_errors import Problem
+from stacks.plan import contract_bounds as bounds
+from stacks.plan.contract_bounds import TOKEN_LIMITS
 from stacks.plan.hardware import engines
-from stacks.plan.spec import DTYPE_BYTES, ModelSpec
+from stacks.plan.images import SERVE_IMAGES
+from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, ImagePlan, StackPlan
 
 _HUB_VARIABLE = "HF_TOKEN"
@@ -60,11 +63,18 @@ class Manifest(_Part):
     fields: Mapping[str, str]
 
 
+class Format(_Part):
+    """A form in which weights are written, and the element types that it can have."""
+
+    dtypes: tuple[str, ...]
+
+
 class WeightsContract(_Part):
     """What the weights image reads and writes."""
 
     command: str
     arguments: Mapping[str, Setting]
+    formats: Mapping[str, Format]
     environment: Mapping[str, Setting]
     manifest: Manifest
 
@@ -122,6 +132,8 @@ def _check(plan: CloudRunPlan, images: Mapping[str, ImagePlan]) -> Iterator[Prob
     yield from _engine(path, plan)
     yield from _staged(path, plan)
     yield from _fits(path, plan)
+    yield from bounds.seconds(path, plan)
+    yield from bounds.batches(path, plan)
 
 
 def _settings(path: str, given: Iterable[str], known: Mapping[str, Setting]) -> Iterator[Problem]:
@@ -140,6 +152,8 @@ def _serving_pairs(plan: CloudRunPlan, contract: ServeContract) -> Iterator[tupl
     model_path = f"{contract.mount_path}/{plan.staged.prefix.rstrip('/')}"
     yield "MODEL_PATH", plan.env.get("MODEL_PATH"), model_path
     yield "MODEL_NAME", plan.env.get("MODEL_NAME"), plan.staged.repository
+    yield "ENGINE", plan.env.get("ENGINE"), plan.engine
+    yield "image", plan.image, SERVE_IMAGES.get(plan.engine)
     yield "DTYPE", plan.env.get("DTYPE"), plan.dtype
     yield "THREADS", plan.env.get("THREADS"), plan.cpu
     yield "manifest", contract.manifest, weights_contract().manifest.name
@@ -209,10 +223,18 @@ def _engine(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
 
 
 def _staged(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
-    staged, job = plan.staged, plan.weights
-    if staged.dtype not in DTYPE_BYTES:
+    staged, job, formats = plan.staged, plan.weights, weights_contract().formats
+    written = formats.get(staged.format)
+    if written is None:
         yield Problem(
-            path, staged.dtype, "is no element type of staged weights", f"use one of {', '.join(DTYPE_BYTES)}"
+            path, staged.format, "is no format of staged weights", f"use one of {', '.join(formats)}"
+        )
+    elif staged.dtype not in written.dtypes:
+        yield Problem(
+            path,
+            staged.dtype,
+            f"is no element type of weights staged as {staged.format}",
+            f"use one of {', '.join(written.dtypes)}",
         )
     # Another revision, format or element type must lie elsewhere: what is staged is never written over.
     right = f"/{staged.revision}/{staged.format}-{staged.dtype}/"
@@ -249,7 +271,7 @@ def _fits(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
 
 def _tokens(plan: CloudRunPlan, model: ModelSpec) -> Iterator[Problem]:
     path = f"llm:deployments.{plan.deployment}.limits"
-    limits = {name: plan.env.get(name, "") for name in ("MAX_INPUT_TOKENS", "MAX_NEW_TOKENS")}
+    limits = {name: plan.env.get(name, "") for name in TOKEN_LIMITS}
     for name, value in limits.items():
         if not value.isdecimal() or int(value) < 1:
             yield Problem(path, value, f"is no number for {name}", "write a whole number of at least 1")

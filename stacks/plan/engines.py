@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from stacks.config_errors import suggest
 from stacks.plan.hardware import Engine, engines
@@ -11,6 +11,11 @@ from stacks.plan.report import Report
 from stacks.plan.spec import ModelSpec
 
 Device = Literal["cpu", "gpu", "tpu"]
+
+TRANSFORMERS: Final = "transformers"
+CTRANSLATE2: Final = "ctranslate2"
+VLLM: Final = "vllm"
+TORCHSERVE: Final = "torchserve"
 
 
 def choose_engine(
@@ -42,9 +47,9 @@ def choose_engine(
         return None
     if dtype is not None and dtype not in engine.dtypes:
         reason = f"is not what {engine.name} computes with"
-        report.problem(f"{path}.dtype", dtype, reason, suggest(dtype, engine.dtypes))
+        report.problem(f"{path}.dtype", dtype, reason, _other_dtype(dtype, engine, need))
         return None
-    _warn(engine, model, path, report)
+    _warn(engine, need, path, report)
     return engine.name
 
 
@@ -71,9 +76,13 @@ class _Need:
         return None if engine.built else "is not built yet in this version"
 
     def best(self) -> Engine | None:
-        """Finds the best engine that can do it: one for the element type, maintained, surely running it."""
+        """Finds the best engine that can do it: one for the element type, maintained, surely running it.
+
+        Of several that are as good, it is the first in the table.
+        """
         able = [engine for engine in engines().values() if self.refusal(engine) is None]
-        return min(able, key=self._faults, default=None)
+        order = list(engines())
+        return min(able, key=lambda engine: (*self._faults(engine), order.index(engine.name)), default=None)
 
     def _faults(self, engine: Engine) -> tuple[bool, bool, bool]:
         wrong_type = self.dtype is not None and self.dtype not in engine.dtypes
@@ -107,7 +116,23 @@ def _best(need: _Need, path: str, report: Report) -> Engine | None:
     return best
 
 
-def _warn(engine: Engine, model: ModelSpec, path: str, report: Report) -> None:
+def _other_dtype(dtype: str, engine: Engine, need: _Need) -> str:
+    """Says which element types the engine computes with, and which engine with this one."""
+    able = [one for one in engines().values() if one.built and dtype in one.dtypes]
+    here = [one.name for one in able if need.refusal(one) is None]
+    usual = f"write {' or '.join(engine.dtypes)}, or leave it out"
+    if here:
+        return f"{usual}; {dtype} needs engine: {here[0]}"
+    places = [
+        f"{one.name}, for kind {_listed(one.kinds)} on a {' or '.join(one.devices).upper()}" for one in able
+    ]
+    return f"{usual}; {dtype} is for {'; '.join(places)}" if places else usual
+
+
+def _warn(engine: Engine, need: _Need, path: str, report: Report) -> None:
+    model = need.model
+    if need.device in engine.untried:
+        report.warn(f"{path}.engine: this project has not run {engine.name} on a {need.device.upper()} yet")
     if not engine.takes(model):
         report.warn(
             f"{path}.engine: {engine.name} may not run {model.repository}, kind {model.architecture.kind} "

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
-from stacks.plan import fit_remedies
+from stacks.plan import alternatives, fit_remedies
 from stacks.plan.architecture import parameters
 from stacks.plan.catalog import catalog
-from stacks.plan.hardware import BUILT_TOPOLOGIES, TOPOLOGIES, Engine, engines_for
+from stacks.plan.engines import CTRANSLATE2, TORCHSERVE, TRANSFORMERS, VLLM
+from stacks.plan.hardware import BUILT_TOPOLOGIES, TOPOLOGIES, Engine, engines, engines_for
 from stacks.plan.limits import cloud_run_limits
-from stacks.plan.machines import choose, choose_gpu
+from stacks.plan.machines import choose
 from stacks.plan.quantity import human, memory_text
 from stacks.plan.sizing import serving, staging, streaming, tpu, training
 from stacks.plan.sizing.candidates import Candidate
+from stacks.plan.sizing.cloud_run import gpu_memory, on_cpu, on_gpu
 from stacks.plan.sizing.dtypes import default_dtype, smaller_dtypes
 from stacks.plan.sizing.terms import sum_text, total, weights
 from stacks.plan.spec import ModelSpec
-from stacks.plan.tokens import TokenLimits, default_tokens
-from stacks.plan.types import FitRow
-
-CLOUD_RUN_ENGINE = "transformers"
+from stacks.plan.tokens import DEFAULT_QUEUE, TokenLimits, default_tokens
+from stacks.plan.types import FitRow, SizingLine
 
 
 def fit_model(name: str, topology: str | None = None) -> list[FitRow]:
@@ -52,17 +52,11 @@ def fit_rows(model: ModelSpec, tokens: TokenLimits) -> list[FitRow]:
     return [row for topology in TOPOLOGIES for row in makers[topology](model, tokens)]
 
 
-def gpu_refusal(model: ModelSpec, tokens: TokenLimits, accelerator: str, dtype: str) -> str | None:
-    """Says why a model does not fit a GPU's memory; None when it does."""
-    lines, have = serving.gpu_lines(model, tokens, dtype), gpu_memory(accelerator)
-    if total(lines) <= have:
-        return None
-    return f"needs {human(total(lines))} ({sum_text(lines)}) and {accelerator} has {human(have)}"
-
-
-def gpu_memory(accelerator: str) -> int:
-    """Gives the memory of a GPU of Cloud Run in bytes."""
-    return cloud_run_limits().gpus[accelerator].memory_bytes.value
+def gpu_refusal(lines: Iterable[SizingLine], accelerator: str) -> str:
+    """Says why a sum does not fit a GPU's memory."""
+    lines = tuple(lines)
+    have = human(gpu_memory(accelerator))
+    return f"needs {human(total(lines))} ({sum_text(lines)}) and {accelerator} has {have}"
 
 
 def nearest(model: ModelSpec, tokens: TokenLimits, dtype: str, accelerator: str | None) -> str:
@@ -98,6 +92,8 @@ def _cloud_run(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
         if row.margin_bytes < 0:
             for dtype in smaller_dtypes(model, usual, accelerator)[:1]:
                 yield _on_cloud_run(model, tokens, dtype, accelerator)
+        if accelerator is None and _engine_takes(CTRANSLATE2, model):
+            yield _on_cloud_run(model, tokens, "int8", None, CTRANSLATE2)
 
 
 def _staging(model: ModelSpec) -> FitRow:
@@ -113,32 +109,43 @@ def _staging(model: ModelSpec) -> FitRow:
     return _row("cloud-run", "staging", "weights", model.checkpoint_dtype, candidate)
 
 
-def _on_cloud_run(model: ModelSpec, tokens: TokenLimits, dtype: str, accelerator: str | None) -> FitRow:
+def _on_cloud_run(
+    model: ModelSpec,
+    tokens: TokenLimits,
+    dtype: str,
+    accelerator: str | None,
+    engine: str = TRANSFORMERS,
+) -> FitRow:
     if accelerator is None:
-        lines = serving.host_lines(model, tokens, dtype)
-        choice, have = choose(total(lines)), cloud_run_limits().memory_max.value
+        found = on_cpu(model, tokens, dtype, engine, DEFAULT_QUEUE)
+        other = alternatives.on_a_cpu(model, tokens, engine, DEFAULT_QUEUE)
     else:
-        lines = serving.gpu_lines(model, tokens, dtype)
-        choice = choose_gpu(accelerator, total(serving.gpu_host_lines(model, dtype)))
-        have = gpu_memory(accelerator)
-    machine = choice.machine
+        found, other = on_gpu(model, tokens, dtype, accelerator, engine, DEFAULT_QUEUE), None
+    machine = found.choice.machine
+    at_once = f"{found.batch.rows} of {DEFAULT_QUEUE} requests run at once, as memory allows"
     candidate = Candidate(
         machine=str(machine) if machine else accelerator or "the largest instance",
-        lines=lines,
-        have=machine.memory if machine and accelerator is None else have,
+        lines=found.lines,
+        have=found.have,
         per="GPU" if accelerator else "instance",
-        obstacle="" if machine else choice.refusals[0].reason,
-        notes=choice.warnings,
+        obstacle="" if machine else found.choice.refusals[0].reason,
+        notes=(*found.choice.warnings, at_once),
     )
-    return _row("cloud-run", "serving", CLOUD_RUN_ENGINE, dtype, candidate)
+    return _row("cloud-run", "serving", engine, dtype, candidate, advice=(other,) if other else ())
+
+
+def _engine_takes(name: str, model: ModelSpec) -> bool:
+    engine = engines()[name]
+    return engine.built and engine.takes(model)
 
 
 def _vertex(model: ModelSpec, tokens: TokenLimits) -> Iterator[FitRow]:
     names = [engine.name for engine in engines_for(model, "vertex")]
-    if "transformers" in names:
-        cpu = serving.vertex_cpu(model, tokens, "float32")
-        yield _row("vertex", "serving", "transformers", "float32", cpu)
-    for name in ("transformers", "vllm"):
+    for name in (TRANSFORMERS, TORCHSERVE):
+        if name in names:
+            cpu = serving.vertex_cpu(model, tokens, name, "float32")
+            yield _row("vertex", "serving", name, "float32", cpu)
+    for name in (TRANSFORMERS, VLLM):
         if name in names:
             candidate = serving.vertex_gpu(model, tokens, name)
             yield _row("vertex", "serving", name, candidate.dtype, candidate)
@@ -178,7 +185,16 @@ def _without_engine(model: ModelSpec) -> FitRow:
     return _row("gke-tpu", "serving", "none", tpu.CACHE_DTYPE, candidate)
 
 
-def _row(topology: str, purpose: str, engine: str, dtype: str, candidate: Candidate) -> FitRow:
+def _row(
+    topology: str,
+    purpose: str,
+    engine: str,
+    dtype: str,
+    candidate: Candidate,
+    advice: tuple[str, ...] = (),
+) -> FitRow:
+    known = engines().get(engine)
+    old = known is not None and not known.maintained
     return FitRow(
         topology=topology,
         purpose=purpose,
@@ -195,6 +211,7 @@ def _row(topology: str, purpose: str, engine: str, dtype: str, candidate: Candid
         remedy=candidate.remedy if candidate.obstacle else "",
         notes=candidate.notes,
         deployable=topology in BUILT_TOPOLOGIES,
+        advice=(*advice, f"{engine} is no longer maintained: {known.note}") if known and old else advice,
     )
 
 

@@ -129,6 +129,8 @@ class Engine(Sourced):
     topologies: Names
     built: bool
     maintained: bool
+    untried: Names = ()
+    """Devices that this project has not run it on."""
     note: str
 
     def takes(self, model: ModelSpec) -> bool:

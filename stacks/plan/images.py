@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stacks.plan import naming
 from stacks.plan.types import ImagePlan, RepositoryPlan
@@ -16,6 +16,19 @@ BASE = "python:3.11.13-slim-bookworm"
 
 # Cloud Run runs amd64 alone: cloud.google.com/run/docs/container-contract.
 _PLATFORM = "linux/amd64"
+
+
+SERVE_IMAGES: Final[Mapping[str, str]] = {
+    "transformers": "serve",
+    "ctranslate2": "serve-ctranslate2",
+    "vllm": "serve-vllm",
+}
+"""The serving image of each engine: one folder, built with one engine's libraries."""
+
+_ENGINES = {image: engine for engine, image in SERVE_IMAGES.items()}
+
+IMAGES = (*SERVE_IMAGES.values(), "weights")
+"""Every image of a stack; `llm:images` may name them."""
 
 
 def image_plans(
@@ -33,12 +46,16 @@ def image_plans(
 
 
 def _image(name: str, stack: str, repository: RepositoryPlan, source: ImageSource | None) -> ImagePlan:
+    engine = _ENGINES.get(name)
     return ImagePlan(
         name=name,
-        context=f"images/{name}",
+        context="images/serve" if engine else f"images/{name}",
         url=f"{repository.url}/{name}",
         tag=naming.image_tag(stack),
         platform=_PLATFORM,
-        build_args={"BASE": (source.base if source else None) or BASE},
+        build_args={
+            "BASE": (source.base if source else None) or BASE,
+            **({"ENGINE": engine} if engine else {}),
+        },
         digest=source.digest if source else None,
     )

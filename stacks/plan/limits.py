@@ -35,6 +35,7 @@ class CloudRunLimits(Strict):
     concurrency_max: Fact[int]
     instances_without_quota: Fact[int]
     request_timeout_max: Fact[int]
+    grace_seconds: Fact[int]
     startup_window: Fact[int]
     startup_window_gpu: Fact[int]
     probe_field_max: Fact[int]

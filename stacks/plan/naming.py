@@ -1,8 +1,11 @@
 """Physical names, each within Google's limits for its kind, none with the model in it.
 
 A name that has to be changed or cut ends in six hex digits of a hash of the whole name, so two different
-names stay different. Limits: Cloud Run services fewer than 50 characters, service accounts 6 to 30 (RFC
-1035), buckets 3 to 63 without "google", repositories up to 63, labels up to 63 characters of [a-z0-9_-].
+names stay different. So do a deployment's names where its stack's has a hyphen: `dev-eu` and its deployment
+`a` would else be `dev` and its deployment `eu-a`.
+
+Limits: Cloud Run services fewer than 50 characters, service accounts 6 to 30 (RFC 1035), buckets 3 to 63
+without "google", repositories up to 63, labels up to 63 characters of [a-z0-9_-].
 """
 
 from __future__ import annotations
@@ -50,17 +53,17 @@ def fit(name: str, longest: int) -> str:
 
 def service_name(stack: str, deployment: str) -> str:
     """Names the Cloud Run service of a deployment."""
-    return fit(f"{slug(stack)}-{deployment}", RUN_NAME_MAX)
+    return fit(_joined(stack, deployment), RUN_NAME_MAX)
 
 
 def job_name(stack: str, deployment: str) -> str:
     """Names the Cloud Run job that stages a deployment's weights."""
-    return fit(f"{slug(stack)}-{deployment}-weights", RUN_NAME_MAX)
+    return fit(_joined(stack, deployment, "weights"), RUN_NAME_MAX)
 
 
 def account_id(stack: str, deployment: str, role: str) -> str:
     """Names the service account that a deployment uses in one role, for instance `serve`."""
-    return fit(f"{slug(stack)}-{deployment}-{role}", ACCOUNT_ID_MAX)
+    return fit(_joined(stack, deployment, role), ACCOUNT_ID_MAX)
 
 
 def account_email(account: str, project: str) -> str:
@@ -102,6 +105,13 @@ def label_key(text: str) -> str:
 def image_tag(stack: str) -> str:
     """Names the tag under which a stack pushes; images are deployed by digest, never by this tag."""
     return fit(slug(stack), LABEL_MAX)
+
+
+def _joined(stack: str, *parts: str) -> str:
+    """Joins a stack's name and what follows, so that no other stack and parts give the same."""
+    name = "-".join((slug(stack), *parts))
+    plain = slug(stack) == stack and "-" in stack
+    return f"{name}-{_hash('/'.join((stack, *parts)))}" if plain else name
 
 
 def _hash(text: str) -> str:

@@ -9,10 +9,11 @@ from stacks.config_errors import Problem, mask, show
 
 @dataclass(slots=True)
 class Report:
-    """Problems, which stop a plan, and warnings, which do not."""
+    """Problems, which stop a plan, warnings, which do not, and notes, which tell of other ways."""
 
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def problem(self, path: str, value: object, reason: str, remedy: str) -> None:
         """Records a problem; `value` None stands for no value."""

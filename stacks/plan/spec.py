@@ -28,6 +28,10 @@ Certainty = Literal["C", "D", "U"]
 """C: read in the source named. D: computed from such facts. U: unconfirmed, from memory."""
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+"""Element types of checkpoints."""
+
+ComputingDtype = Literal["float32", "float16", "bfloat16", "int8"]
+"""Element types that a deployment can compute in: those of checkpoints, and what an engine quantises to."""
 
 Family = Literal["encoder-decoder", "decoder"]
 
@@ -37,6 +41,8 @@ Task = Literal["text2text-generation", "text-generation", "image-text-to-text"]
 CheckpointFormat = Literal["safetensors", "pytorch"]
 
 DTYPE_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+ELEMENT_BYTES: dict[str, int] = {**DTYPE_BYTES, "int8": 1}
 
 _REPOSITORY = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

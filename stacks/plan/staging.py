@@ -1,22 +1,26 @@
 """What a job that brings a model from the Hub to the bucket is told, and where the model then lies.
 
-A checkpoint is staged in the element type that it has, unless the deployment names another.
+A checkpoint is staged as safetensors in the element type that it has, unless the deployment names another
+one, or an engine that reads a format of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import dataclass
 
 from stacks.plan import naming
-from stacks.plan.architecture import parameters
+from stacks.plan.architecture import parameters, quantised_bytes
 from stacks.plan.contracts import weights_contract
+from stacks.plan.hardware import engines
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import MIB
 from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
 from stacks.plan.types import StagedModelPlan
 
-FORMAT = "safetensors"
+SAFETENSORS = "safetensors"
+"""The format that keeps a checkpoint as it is; any other is converted to what its engine computes in."""
 
 HUB_BYTES_PER_SECOND = 25 * MIB
 """How fast a checkpoint streams from the Hub through a job to the bucket. Assumed, on the slow side."""
@@ -26,8 +30,35 @@ _START_SECONDS = 300
 _SHORTEST_SECONDS = 900
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How weights lie in the bucket."""
+
+    format: str
+    dtype: str
+
+
+def form(model: ModelSpec, engine: str, dtype: str) -> Form:
+    """Gives the form that an engine reads.
+
+    Args:
+        model: as its weights are staged where that is as safetensors, by `as_staged`.
+        engine: its name.
+        dtype: element type of computing.
+    """
+    staged = engines()[engine].formats[0]
+    return Form(staged, model.checkpoint_dtype if staged == SAFETENSORS else dtype)
+
+
+def staged_bytes(model: ModelSpec, form: Form) -> int:
+    """Gives the bytes of weights that lie in the bucket, which is what a start reads."""
+    if form.dtype in DTYPE_BYTES:
+        return parameters(model) * DTYPE_BYTES[form.dtype]
+    return quantised_bytes(model)
+
+
 def as_staged(model: ModelSpec, dtype: Dtype | None) -> ModelSpec:
-    """Gives a model as it lies in the bucket: its weights in the element type that they are staged in.
+    """Gives a model as safetensors of it lie in the bucket: in the element type that they are staged in.
 
     Args:
         model: as it is on the Hub.
@@ -43,8 +74,8 @@ def checkpoint_bytes(model: ModelSpec) -> int:
     return model.checkpoint_bytes or parameters(model) * DTYPE_BYTES[model.checkpoint_dtype]
 
 
-def prefix(model: ModelSpec) -> str:
-    """Gives the object prefix of a staged model, with a trailing slash.
+def prefix(model: ModelSpec, form: Form) -> str:
+    """Gives the object prefix of a model that is staged in a form, with a trailing slash.
 
     Raises:
         ValueError: the model has no revision; `resolve_model` refuses such a one.
@@ -52,24 +83,27 @@ def prefix(model: ModelSpec) -> str:
     if not model.revision:
         raise ValueError(f"{model.repository} has no revision")
     folder = naming.model_folder(model.repository)
-    return f"models/{folder}/{model.revision}/{FORMAT}-{model.checkpoint_dtype}/"
+    return f"models/{folder}/{model.revision}/{form.format}-{form.dtype}/"
 
 
-def staged_model(model: ModelSpec, bucket: str, *, retain: bool, timeout_seconds: int) -> StagedModelPlan:
+def staged_model(
+    model: ModelSpec, form: Form, bucket: str, *, retain: bool, timeout_seconds: int
+) -> StagedModelPlan:
     """Decides where a model lies once it is staged.
 
     Args:
-        model: what lies there, as `as_staged` gives it.
+        model: what lies there.
+        form: how.
         bucket: name of the stack's bucket.
         retain: keep the objects when the deployment goes.
         timeout_seconds: how long a deployment waits for it.
     """
-    place = prefix(model)
+    place = prefix(model, form)
     return StagedModelPlan(
         repository=model.repository,
         revision=str(model.revision),
-        format=FORMAT,
-        dtype=model.checkpoint_dtype,
+        format=form.format,
+        dtype=form.dtype,
         bucket=bucket,
         prefix=place,
         uri=f"gs://{bucket}/{place.rstrip('/')}",

@@ -145,6 +145,8 @@ class FitRow:
     notes: tuple[str, ...]
     deployable: bool
     """Whether this version builds the topology."""
+    advice: tuple[str, ...] = ()
+    """What everybody should know who chooses by this row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,3 +282,5 @@ class StackPlan:
     deployments: Mapping[str, CloudRunPlan]
     """By logical name, sorted."""
     warnings: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+    """What a person may want to know and need not act on."""

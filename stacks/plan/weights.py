@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from stacks.plan import naming, runners, staging
+from stacks.plan.engines import CTRANSLATE2
 from stacks.plan.report import Report
-from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
+from stacks.plan.spec import DTYPE_BYTES, ComputingDtype, Dtype, ModelSpec
 from stacks.plan.types import AccountPlan, HubTokenPlan, StagedModelPlan, WeightsJobPlan
 
 if TYPE_CHECKING:
@@ -18,29 +19,61 @@ TOKEN_REFERENCE = "HF_TOKEN_SECRET"  # noqa: S105 - the name of a variable
 """Variable that names the secret's version, for a platform that hands no secret to a container itself."""
 
 
-def check_dtype(model: ModelSpec, dtype: Dtype | None, path: str, report: Report) -> None:
-    """Warns of an element type that only makes the staged weights larger."""
-    if dtype and DTYPE_BYTES[dtype] > DTYPE_BYTES[model.checkpoint_dtype]:
+def checkpoint_dtype(
+    model: ModelSpec, wanted: ComputingDtype | None, path: str, report: Report
+) -> Dtype | None:
+    """Gives the element type that safetensors are staged in where a deployment names one.
+
+    Warns of one that only makes the staged weights larger. What no safetensors are staged in is for
+    `check_form` to judge.
+    """
+    if wanted is None or wanted == "int8":
+        return None
+    if DTYPE_BYTES[wanted] > DTYPE_BYTES[model.checkpoint_dtype]:
         report.warn(
-            f"{path}.weights.dtype: {dtype} makes the weights larger and no more exact than "
+            f"{path}.weights.dtype: {wanted} makes the weights larger and no more exact than "
             f"{model.repository} has them, in {model.checkpoint_dtype}"
+        )
+    return wanted
+
+
+def check_form(
+    form: staging.Form, engine: str, wanted: ComputingDtype | None, path: str, report: Report
+) -> None:
+    """Reports a `weights.dtype` that the deployment's engine does not have its weights in."""
+    if wanted is None or wanted == form.dtype:
+        return
+    if form.format == staging.SAFETENSORS:
+        report.problem(
+            f"{path}.weights.dtype",
+            wanted,
+            f"is no element type of the weights that {engine} reads",
+            f"write {', '.join(DTYPE_BYTES)}, or leave it out; {wanted} needs engine: {CTRANSLATE2} "
+            f"and dtype: {wanted}",
+        )
+    else:
+        report.problem(
+            f"{path}.weights.dtype",
+            wanted,
+            f"is not what {engine} computes in here, and its weights are staged in just that",
+            f"write {form.dtype} or leave it out, or set dtype: {wanted} if {engine} computes in it",
         )
 
 
 def staged_model(
-    model: ModelSpec, dtype: Dtype | None, runner: str, bucket: str, *, retain: bool
+    model: ModelSpec, form: staging.Form, runner: str, bucket: str, *, retain: bool
 ) -> StagedModelPlan:
     """Decides where a deployment's weights lie, and how long it waits for them.
 
     Args:
         model: as it is on the Hub.
-        dtype: element type that they are staged in; None for the checkpoint's own.
+        form: how they lie there.
         runner: where the job runs.
         bucket: name of the stack's bucket.
         retain: keep the objects when the deployment goes.
     """
     wait = runners.wait_seconds(runner, staging.task_timeout(model))
-    return staging.staged_model(staging.as_staged(model, dtype), bucket, retain=retain, timeout_seconds=wait)
+    return staging.staged_model(model, form, bucket, retain=retain, timeout_seconds=wait)
 
 
 def weights_job(

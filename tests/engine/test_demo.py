@@ -89,9 +89,21 @@ def test_the_command_asks_the_same_service(root: Path, kept: dict) -> None:
     assert streamed.stdout.strip() == kept["answers"][2]
     as_json = ask(root, "local", "assistant", PROMPT, "--json")
     assert json.loads(as_json.stdout)["generated_text"] == kept["answers"][2]
-    conversation = ask(root, "local", "assistant", given=f"{PROMPT}\n\n{PROMPT}\n")
-    assert conversation.returncode == 0
-    assert conversation.stdout.count(kept["answers"][2]) == 2
+    piped = ask(root, "local", "assistant", given=f"{PROMPT}\n")
+    assert piped.returncode == 0
+    assert piped.stdout.strip() == kept["answers"][2]
+
+
+def test_a_load_test_measures_it_and_draws_a_plot(root: Path, kept: dict, tmp_path: Path) -> None:
+    assert kept
+    sweep = ("--concurrency", "1,4", "--requests", "8", "--warm-up", "0", "--max-new-tokens", "8", "--stream")
+    files = ("--json", str(tmp_path / "figures.json"), "--plot", str(tmp_path / "plot.png"))
+    done = run(root, "-m", "llmstack.main", "load-test", "local", "assistant", *sweep, *files)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert figures["complete"]
+    assert [step["answered"] for step in figures["steps"]] == [8, 8]
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_prompt_that_is_too_long_is_refused_in_one_line(root: Path, kept: dict) -> None:
@@ -114,6 +126,28 @@ def test_without_invokers_the_service_refuses_strangers_and_answers_its_owner(ro
         owner = ask(root, "local", "assistant", PROMPT)
         assert owner.returncode == 0, owner.stderr
         assert owner.stdout.strip() == kept["answers"][2]
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
+def test_another_engine_is_rolled_out_in_place_and_answers_from_weights_of_its_own(
+    root: Path, kept: dict
+) -> None:
+    file = root / "Pulumi.local.yaml"
+    before = file.read_text(encoding="utf-8")
+    quantised = before.replace(
+        "      scaling:", "      engine: ctranslate2\n      dtype: int8\n      scaling:"
+    )
+    file.write_text(quantised, encoding="utf-8")
+    try:
+        up = pulumi(root, "up", "--yes", "--skip-preview", "--non-interactive")
+        assert up.returncode == 0, up.stdout
+        assert "replaced" not in up.stdout
+        shown = pulumi(root, "stack", "output", "--json")
+        assert json.loads(shown.stdout)["urls"] == {"assistant": kept["url"]}
+        answered = ask(root, "local", "assistant", PROMPT)
+        assert answered.returncode == 0, answered.stderr
+        assert answered.stdout.strip() == kept["answers"][2]
     finally:
         file.write_text(before, encoding="utf-8")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from stacks.plan.spec import ModelSpec
+from stacks.plan.staging import Form, staged_bytes
 from tests.images.serve_python import ROOT, SERVE_PYTHON, needs_torch
 
 T5, GPT2, GEMMA = "2" * 40, "4" * 40, "6" * 40
@@ -127,6 +130,41 @@ def test_a_small_model_has_the_dtype_and_the_gate_of_the_real_one(models: Path) 
     with (folder / GEMMA / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     assert {tensor["dtype"] for name, tensor in header.items() if name != "__metadata__"} == {"BF16"}
+
+
+def test_weights_converted_for_ctranslate2_are_as_large_as_the_plan_counts_them(
+    models: Path, tmp_path: Path
+) -> None:
+    source = models / "google/flan-t5-base" / T5
+    config = json.loads((source / "config.json").read_text())
+    model = ModelSpec.model_validate(
+        {
+            "repository": "google/flan-t5-base",
+            "family": "encoder-decoder",
+            "context": 512,
+            "architecture": {
+                "kind": "t5-gated",
+                "dModel": config["d_model"],
+                "dFf": config["d_ff"],
+                "encoderLayers": config["num_layers"],
+                "decoderLayers": config["num_decoder_layers"],
+                "heads": config["num_heads"],
+                "kvHeads": config["num_heads"],
+                "headDim": config["d_kv"],
+                "vocab": config["vocab_size"],
+                "tiedEmbeddings": config["tie_word_embeddings"],
+            },
+        }
+    )
+    for dtype in ("float32", "int8"):
+        target = tmp_path / dtype
+        convert = ["weights", "convert", "--source", source, "--target", target]
+        form = ["--format", "ctranslate2", "--dtype", dtype]
+        command = [sys.executable, "-m", "llmstack.main", *convert, *form]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        counted = staged_bytes(model, Form("ctranslate2", dtype))
+        # The names and shapes of the tensors stand beside them.
+        assert counted < (target / "model.bin").stat().st_size < 1.01 * counted
 
 
 @needs_torch

@@ -73,6 +73,13 @@ def test_without_a_wish_the_element_type_decides_first() -> None:
     assert choose(USUAL, half, dtype="float16")[0] == "half"
 
 
+def test_without_a_wish_the_first_of_those_that_are_as_good_is_taken() -> None:
+    other = engine("other")
+    assert choose(USUAL, other)[0] == "usual"
+    assert choose(other, USUAL)[0] == "other"
+    assert choose(engine("decoders", families=("decoder",)), other, USUAL)[0] == "other"
+
+
 def test_an_engine_for_decoders_is_refused_for_an_encoder_decoder() -> None:
     name, report = choose(engine("decoders", families=("decoder",)), USUAL, wanted="decoders")
     path, reason, remedy = only(report)
@@ -94,6 +101,20 @@ def test_an_engine_that_nobody_maintains_is_a_warning() -> None:
     name, report = choose(engine("old", maintained=False, note="its last word"), wanted="old")
     assert (name, report.problems) == ("old", [])
     assert report.warnings == ["d.engine: old is no longer maintained (its last word)"]
+
+
+def test_an_engine_on_a_device_that_nobody_tried_it_on_is_a_warning() -> None:
+    untried = engine("untried", untried=("gpu",))
+    assert choose(untried)[1].warnings == []
+    name, report = choose(untried, device="gpu")
+    assert (name, report.problems) == ("untried", [])
+    assert report.warnings == ["d.engine: this project has not run untried on a GPU yet"]
+
+
+def test_vllm_runs_decoders_on_a_gpu_where_it_is_asked_for() -> None:
+    report = Report()
+    assert choose_engine(GPT2, "cloud-run", "vllm", "gpu", "d", report) == "vllm"
+    assert report.problems == []
 
 
 @pytest.mark.parametrize(
@@ -132,12 +153,31 @@ def test_an_element_type_that_the_engine_does_not_compute_with_is_refused() -> N
     name, report = choose(USUAL, wanted="usual", dtype="float16")
     path, reason, remedy = only(report)
     assert (name, path, reason) == (None, "d.dtype", "is not what usual computes with")
-    assert "bfloat16, float32" in remedy
+    assert remedy == "write float32 or bfloat16, or leave it out"
+
+
+def test_an_element_type_of_another_engine_is_refused_with_that_engine() -> None:
+    half = engine("half", dtypes=("float16",))
+    assert only(choose(USUAL, half, wanted="usual", dtype="float16")[1])[2] == (
+        "write float32 or bfloat16, or leave it out; float16 needs engine: half"
+    )
+    elsewhere = engine("half", dtypes=("float16",), devices=("gpu",))
+    assert only(choose(USUAL, elsewhere, dtype="float16")[1])[2] == (
+        "write float32 or bfloat16, or leave it out; float16 is for half, for kind t5-gated, gpt2 on a GPU"
+    )
 
 
 def test_an_unknown_engine_is_told_with_the_nearest() -> None:
     _, report = choose(USUAL, wanted="usuall")
     assert only(report) == ("d.engine", "is not a known engine", "did you mean usual?")
+
+
+def test_a_gpu_s_models_and_a_cpu_s_are_run_by_transformers_unless_int8_asks_for_another() -> None:
+    report = Report()
+    assert choose_engine(GPT2, "cloud-run", None, "gpu", "d", report) == "transformers"
+    assert choose_engine(T5, "cloud-run", None, "cpu", "d", report, "int8") == "ctranslate2"
+    assert choose_engine(T5, "cloud-run", "ctranslate2", "cpu", "d", report) == "ctranslate2"
+    assert (report.problems, report.warnings) == ([], [])
 
 
 def test_every_model_of_the_catalog_has_an_engine_on_cloud_run() -> None:

@@ -35,7 +35,21 @@ def test_one_table_shows_every_topology_and_marks_those_that_cannot_be_deployed_
 def test_what_does_not_fit_is_told_with_its_sum_and_what_would_work() -> None:
     text = fit("google/flan-t5-xxl")
     assert "does not fit: needs 48.01 GiB for each instance (weights 41.48 GiB + " in text
-    assert "would work: dtype: bfloat16 (8 CPU, 25Gi)" in text
+    assert "would work: dtype: bfloat16 (8 CPU, 29Gi), or dtype: int8 (6 CPU, 20Gi)" in text
+
+
+def test_what_everybody_should_know_of_an_engine_stands_below_the_table_once() -> None:
+    text = fit("google/flan-t5-base")
+    assert text.count("cloud-run: engine: ctranslate2 is made for such models on a CPU") == 1
+    assert text.count("vertex: torchserve is no longer maintained") == 1
+    assert "made for such models" not in fit("gpt2")
+
+
+def test_the_plan_of_a_stack_ends_with_what_a_person_may_want_to_know() -> None:
+    done = CliRunner().invoke(app, ["plan", "dev"])
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.output.split())
+    assert "note: llm:deployments.assistant: engine: ctranslate2 is made for such models on a CPU" in shown
 
 
 def test_explain_adds_the_arithmetic_of_every_row() -> None:

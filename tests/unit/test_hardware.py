@@ -14,7 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from stacks.plan import hardware
 from stacks.plan.catalog import catalog
+from stacks.plan.contracts import weights_contract
 from stacks.plan.facts import DATA, Fact, Memory, Sourced
+from stacks.plan.images import SERVE_IMAGES
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import GIB
 
@@ -209,9 +211,15 @@ def test_engines_name_known_topologies_kinds_and_devices() -> None:
         assert set(engine.families) <= {"encoder-decoder", "decoder"}
 
 
-def test_only_transformers_on_cloud_run_is_built() -> None:
+def test_what_is_built_runs_on_cloud_run_and_each_engine_of_it_has_an_image() -> None:
     assert hardware.BUILT_TOPOLOGIES == ("cloud-run",)
-    assert [name for name, engine in hardware.engines().items() if engine.built] == ["transformers"]
+    built = {name: engine for name, engine in hardware.engines().items() if engine.built}
+    assert built.keys() == SERVE_IMAGES.keys()
+    for engine in built.values():
+        assert "cloud-run" in engine.topologies
+        assert engine.formats[0] in weights_contract().formats
+        for dtype in engine.dtypes if engine.formats[0] != "safetensors" else ():
+            assert dtype in weights_contract().formats[engine.formats[0]].dtypes
 
 
 @pytest.mark.parametrize("name", catalog())

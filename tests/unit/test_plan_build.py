@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from stacks.plan import build
+from stacks.plan.batching import batch_of
 from stacks.plan.cloud_run import plan_cloud_run
 from stacks.plan.profiles import PROFILES
+from stacks.plan.tokens import TokenLimits
 from stacks.plan.types import CloudRunPlan
 from tests.unit.config_sources import TINY, TINY_SHAPE, good, plan, problems
 
@@ -71,7 +73,7 @@ OF_THE_MODEL = {
         (
             "google/flan-t5-base",
             "gpt2",
-            {".memory", ".env.MAX_INPUT_TOKENS"},
+            {".env.CACHE_TOKENS", ".env.MAX_INPUT_TOKENS"},
         ),
     ],
 )
@@ -219,6 +221,13 @@ def test_requests_sent_at_once_equal_the_queue_unless_said(tmp_path: Path) -> No
     assert numbers(scaling={"concurrency": 2}, limits={"queue": 5}) == (2, "5")
 
 
+@pytest.mark.parametrize(("zone", "warned"), [("us-central1-z", True), ("us-central1-a", False)])
+def test_a_zone_that_nobody_knows_is_warned_of(zone: str, warned: bool, tmp_path: Path) -> None:
+    warnings = plan({**good(), "gcp:zone": zone}, tmp_path).warnings
+    said = "gcp:zone: us-central1-z is not in the list of zones known here (unconfirmed); us-central1 has"
+    assert any(warning.startswith(said) for warning in warnings) == warned
+
+
 def test_unconfirmed_facts_and_unusual_wishes_are_warned_of(tmp_path: Path) -> None:
     config = good(
         resources={"gpu": "nvidia-rtx-pro-6000", "cpu": 8},
@@ -261,7 +270,13 @@ def test_a_load_that_may_outlast_the_startup_window_is_warned_of(tmp_path: Path)
 SLIPS: dict[str, tuple[Callable[[CloudRunPlan], dict[str, Any]], str]] = {
     "contracts of the images": (lambda _: {"port": 8000}, "is not the port that the other side uses"),
     "contracts of the model": (
-        lambda found: {"env": {**found.env, "MAX_INPUT_TOKENS": "513"}},
+        lambda found: {
+            "env": {
+                **found.env,
+                "MAX_INPUT_TOKENS": "513",
+                **batch_of(int(found.env["MAX_BATCH"]), TokenLimits(513, 256)).environment(),
+            }
+        },
         "is more tokens than google/flan-t5-base takes",
     ),
     "rules of Google": (lambda _: {"concurrency": 0}, "is no number of requests that an instance takes"),

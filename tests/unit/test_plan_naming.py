@@ -46,6 +46,12 @@ def test_labels_of_any_text_are_legal(text: str) -> None:
     assert naming.LABEL_KEY.fullmatch(naming.label_key(text))
 
 
+def test_a_stack_with_a_hyphen_shares_no_name_with_a_deployment_of_another() -> None:
+    for one in (naming.service_name, naming.job_name, lambda *given: naming.account_id(*given, "serve")):
+        assert one("dev-eu", "a") != one("dev", "eu-a")
+    assert naming.service_name("dev", "eu-a") == "dev-eu-a"
+
+
 @given(STACKS, DEPLOYMENTS, DEPLOYMENTS)
 def test_two_deployments_of_a_stack_never_share_a_service_job_or_account(
     stack: str, one: str, other: str

@@ -65,6 +65,17 @@ def test_float16_is_refused_where_it_overflows(
     assert problem.remedy == remedy
 
 
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_float16_is_refused_for_gemma_3(engine: str, tmp_path: Path) -> None:
+    config = good(dtype="float16", model="google/gemma-3-1b-it", resources=L4, engine=engine)
+    (problem,) = problems({**config, "llm:hubTokenSecret": "hub-token"}, tmp_path).problems
+    assert (problem.path, problem.reason) == (
+        "llm:deployments.assistant.dtype",
+        "is numerically unstable in Gemma 3, and vLLM refuses it",
+    )
+    assert problem.remedy == "write float32 or bfloat16, or leave it out"
+
+
 def test_float16_is_taken_for_a_decoder_on_a_gpu(tmp_path: Path) -> None:
     assert chosen(tmp_path, model="gpt2", dtype="float16", resources=L4) == ("float16", "float32")
 
@@ -72,13 +83,16 @@ def test_float16_is_taken_for_a_decoder_on_a_gpu(tmp_path: Path) -> None:
 def test_a_smaller_element_type_is_the_first_remedy_for_a_model_that_is_too_large(tmp_path: Path) -> None:
     (problem,) = problems(good(model="google/flan-t5-xxl"), tmp_path).problems
     assert problem.path == "llm:deployments.assistant.model"
-    assert problem.remedy.startswith("would work: dtype: bfloat16 (8 CPU, 25Gi), or resources.gpu: ")
-    assert problem.remedy.endswith("or the smaller model google/flan-t5-xl")
+    assert problem.remedy == (
+        "would work: dtype: bfloat16 (8 CPU, 29Gi), or dtype: int8 (6 CPU, 20Gi), "
+        "or the smaller model google/flan-t5-xl"
+    )
 
 
-def test_that_remedy_is_right(tmp_path: Path) -> None:
-    found = plan(good(model="google/flan-t5-xxl", dtype="bfloat16"), tmp_path).deployments["assistant"]
-    assert (found.cpu, found.memory) == ("8", "25Gi")
+@pytest.mark.parametrize(("dtype", "machine"), [("bfloat16", ("8", "29Gi")), ("int8", ("6", "20Gi"))])
+def test_that_remedy_is_right(dtype: str, machine: tuple[str, str], tmp_path: Path) -> None:
+    found = plan(good(model="google/flan-t5-xxl", dtype=dtype), tmp_path).deployments["assistant"]
+    assert (found.cpu, found.memory) == machine
 
 
 @pytest.mark.parametrize("name", catalog())

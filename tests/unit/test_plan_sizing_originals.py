@@ -154,7 +154,7 @@ def test_n1_standard_8_with_a_t4_holds_the_models_of_the_vertex_original(
 ) -> None:
     """dolly in float32 fits with little to spare: in float16 it needs half."""
     model, t4 = catalog()[name], accelerators()["nvidia-tesla-t4"]
-    need = terms.total(serving.gpu_lines(model, default_tokens(model), dtype))
+    need = terms.total(serving.gpu_lines(model, default_tokens(model), dtype, engine="torchserve"))
     assert (t4.memory_bytes - need) / GIB == pytest.approx(spare_gib, abs=0.06)
     host = terms.total(serving.gpu_host_lines(model, dtype, mounted=False))
     assert host <= memory("n1-standard-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -102,6 +103,20 @@ def test_command_and_arguments_replace_the_images_own_as_cloud_run_does(tmp_path
     given = spec(tmp_path, "import sys; print(sys.argv[1:])", command=command, args=args, mounts=mounts)
     assert ended(ProcessRunner().start(given)) == 0
     assert tail(given.log) == [printed.format(bucket=bucket)]
+
+
+def test_an_engine_that_the_environment_has_runs_and_one_that_it_lacks_is_refused(tmp_path):
+    given = spec(tmp_path, "print('up')")
+    libraries = tmp_path / "context" / ".venv" / "lib" / "python3.11" / "site-packages"
+    (libraries / "ctranslate2").mkdir(parents=True)
+
+    def with_engine(engine):
+        image = dataclasses.replace(given.image, build_args={"ENGINE": engine})
+        return dataclasses.replace(given, image=image)
+
+    assert ended(ProcessRunner().start(with_engine("ctranslate2"))) == 0
+    with pytest.raises(StartError, match=r"app with engine vllm: .* does not have vllm, so only a Docker"):
+        ProcessRunner().start(with_engine("vllm"))
 
 
 def test_an_exit_code_is_known_to_who_did_not_start_the_process(tmp_path):

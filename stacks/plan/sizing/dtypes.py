@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from stacks.plan.report import Report
-from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
+from stacks.plan.spec import DTYPE_BYTES, ComputingDtype, Dtype, ModelSpec
 
 WITHOUT_BFLOAT16 = ("nvidia-tesla-t4", "nvidia-tesla-v100")
 """GPUs of a compute capability below 8.0, which vLLM refuses bfloat16 on (vllm/platforms/cuda.py) and torch
@@ -44,10 +44,13 @@ def refusal(model: ModelSpec, dtype: str, accelerator: str | None) -> str | None
     """Says why a model cannot be computed in an element type; None where it can.
 
     Sources: huggingface/transformers issues 4287 and 9295 (T5 overflows in float16, as it was trained in
-    bfloat16); IEEE 754 for the range of float16; vllm/platforms/cuda.py for bfloat16.
+    bfloat16); `_FLOAT16_NOT_SUPPORTED_MODELS` in vllm/config/model.py for Gemma 3; IEEE 754 for the range of
+    float16; vllm/platforms/cuda.py for bfloat16.
     """
     if dtype == "float16" and model.architecture.kind in _T5_KINDS:
         return "overflows in models of the T5 kind, which were trained with bfloat16's range"
+    if dtype == "float16" and model.architecture.kind == "gemma3":
+        return "is numerically unstable in Gemma 3, and vLLM refuses it"
     if dtype == "float16" and accelerator is None:
         return "is for GPUs: its range ends at 65,504, and bfloat16 takes as little memory"
     if dtype == "bfloat16" and accelerator in WITHOUT_BFLOAT16:
@@ -56,9 +59,11 @@ def refusal(model: ModelSpec, dtype: str, accelerator: str | None) -> str | None
 
 
 def choose_dtype(
-    model: ModelSpec, accelerator: str | None, wanted: Dtype | None, path: str, report: Report
-) -> Dtype:
+    model: ModelSpec, accelerator: str | None, wanted: ComputingDtype | None, path: str, report: Report
+) -> ComputingDtype:
     """Decides a deployment's element type and reports one that cannot be computed in.
+
+    Whether its engine computes in it is for `choose_engine` to say.
 
     Args:
         model: what is computed.

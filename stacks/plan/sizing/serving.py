@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from stacks.plan.batching import LANES, Batch, batch_of
+from stacks.plan.engines import CTRANSLATE2, TRANSFORMERS, VLLM
 from stacks.plan.hardware import Accelerator, ComputeMachine, accelerators, compute_machines
 from stacks.plan.quantity import human
 from stacks.plan.sizing import dtypes, terms
@@ -16,59 +18,111 @@ from stacks.plan.types import SizingLine
 BATCHED_SEQUENCES = DEFAULT_QUEUE
 """Sequences that an engine with continuous batching is sized for: as many as a server holds by default."""
 
-SHARDING_ENGINES = ("vllm",)
+SHARDING_ENGINES = (VLLM,)
 """Engines that share one model among the GPUs of a machine; the others use one."""
 
 
 def host_lines(
-    model: ModelSpec, tokens: TokenLimits, dtype: str, *, mounted: bool = True
+    model: ModelSpec,
+    tokens: TokenLimits,
+    dtype: str,
+    *,
+    batch: Batch | None = None,
+    engine: str = TRANSFORMERS,
+    mounted: bool = True,
 ) -> tuple[SizingLine, ...]:
-    """Lists what a container needs in memory when the CPU computes, one request after the other.
+    """Lists what a container needs in memory when the CPU computes.
 
     Args:
         model: what is served.
         tokens: limits of one request.
         dtype: element type of computing.
+        batch: what runs at once; None for one request after the other.
+        engine: what computes.
         mounted: whether the weights come from a bucket mounted in the container.
     """
+    batch, between = batch or batch_of(1, tokens), terms.between_layers(dtype)
+    paged = _is_paged(model, engine)
     lines = [
-        terms.weights(model, dtype),
-        terms.loading(model, dtype),
-        terms.cache(model, tokens, dtype),
-        terms.activations(model, tokens, dtype),
+        *_weights(model, dtype, engine),
+        terms.cache(model, tokens, between, sequences=batch.rows, windows=not paged),
+        terms.activations(model, tokens, between, _read_at_once(batch, tokens, engine)),
+        *([terms.reading_back(model, between, batch)] if paged else []),
         terms.runtime(),
         *([terms.mount()] if mounted else []),
     ]
     return terms.with_headroom(lines)
 
 
-def gpu_host_lines(model: ModelSpec, dtype: str, *, mounted: bool = True) -> tuple[SizingLine, ...]:
+def _weights(model: ModelSpec, dtype: str, engine: str) -> tuple[SizingLine, SizingLine]:
+    """Counts the weights, and what loading holds beside them."""
+    if engine == CTRANSLATE2:
+        quantised = dtype in terms.QUANTISED
+        held = terms.quantised_weights(model) if quantised else terms.weights(model, dtype)
+        return held, terms.reading(model, dtype)
+    return terms.weights(model, dtype), terms.loading(model, dtype)
+
+
+def _read_at_once(batch: Batch, tokens: TokenLimits, engine: str) -> Batch:
+    """Gives the batch whose prompts are read at the same time."""
+    if engine != CTRANSLATE2:
+        return batch
+    return replace(batch, prompt_tokens=min(batch.rows * tokens.max_input, LANES * batch.prompt_tokens))
+
+
+def _is_paged(model: ModelSpec, engine: str) -> bool:
+    """Whether requests share the cache of transformers' continuous batching."""
+    return engine == TRANSFORMERS and model.family == "decoder"
+
+
+def gpu_host_lines(
+    model: ModelSpec, dtype: str, *, engine: str = TRANSFORMERS, mounted: bool = True
+) -> tuple[SizingLine, ...]:
     """Lists what a container needs in memory when a GPU computes: the weights pass through it."""
+    # vLLM runs the model in a process of its own, beside the server's.
+    processes = 2 if engine == VLLM else 1
     lines = [
         terms.weights(model, dtype),
         terms.loading(model, dtype),
-        terms.runtime(),
+        terms.runtime(processes),
         *([terms.mount()] if mounted else []),
     ]
     return terms.with_headroom(lines)
 
 
 def gpu_lines(
-    model: ModelSpec, tokens: TokenLimits, dtype: str, *, sequences: int = 1, shards: int = 1
+    model: ModelSpec,
+    tokens: TokenLimits,
+    dtype: str,
+    *,
+    batch: Batch | None = None,
+    engine: str = TRANSFORMERS,
+    shards: int = 1,
 ) -> tuple[SizingLine, ...]:
-    """Lists what serving needs in the memory of each of `shards` GPUs that hold the model together."""
+    """Lists what serving needs in the memory of each of `shards` GPUs that hold the model together.
+
+    Args:
+        model: what is served.
+        tokens: limits of one request.
+        dtype: element type of computing.
+        batch: what runs at once; None for one request after the other.
+        engine: what computes.
+        shards: number of GPUs.
+    """
+    batch, paged = batch or batch_of(1, tokens), _is_paged(model, engine)
     lines = [
         terms.weights(model, dtype, shards),
-        terms.cache(model, tokens, dtype, sequences=sequences, shards=shards),
-        terms.activations(model, tokens, dtype),
+        terms.cache(model, tokens, dtype, sequences=batch.rows, shards=shards, windows=not paged),
+        terms.activations(model, tokens, dtype, batch),
+        *([terms.reading_back(model, dtype, batch)] if paged else []),
         terms.cuda(),
     ]
     return terms.with_headroom(lines)
 
 
-def vertex_cpu(model: ModelSpec, tokens: TokenLimits, dtype: str) -> Candidate:
+def vertex_cpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str) -> Candidate:
     """Chooses the smallest machine without GPU that Vertex AI serves with."""
-    lines = host_lines(model, tokens, dtype, mounted=False)
+    lines = host_lines(model, tokens, dtype, engine=engine, mounted=False)
     machines = [one for one in compute_machines().values() if one.vertex_serving and not one.accelerator]
     machines.sort(key=lambda one: (one.memory_bytes, one.cpus, _price(one)))
     return smallest(Candidate(one.name, lines, one.memory_bytes, "instance") for one in machines)
@@ -93,8 +147,8 @@ def vertex_gpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str | 
         if place.count == 1 or (shares and not model.architecture.heads % place.count)
     ]
     places.sort(key=lambda one: (one.count * one.gpu.memory_bytes, one.count, kinds.index(one.gpu.name)))
-    sequences = BATCHED_SEQUENCES if shares else 1
-    return smallest(_on_gpus(model, tokens, place, dtype, sequences) for place in places)
+    batch = batch_of(BATCHED_SEQUENCES if shares else 1, tokens)
+    return smallest(_on_gpus(model, tokens, place, dtype, batch, engine) for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +161,15 @@ class _Place:
 
 
 def _on_gpus(
-    model: ModelSpec, tokens: TokenLimits, place: _Place, dtype: str | None, sequences: int
+    model: ModelSpec, tokens: TokenLimits, place: _Place, dtype: str | None, batch: Batch, engine: str
 ) -> Candidate:
     chosen = dtype or dtypes.default_dtype(model, place.gpu.name)
-    host = terms.total(gpu_host_lines(model, chosen, mounted=False))
+    host = terms.total(gpu_host_lines(model, chosen, engine=engine, mounted=False))
     own = place.machine.memory_bytes
     obstacle = f"has {human(own)} of its own memory and {human(host)} pass through it" if host > own else ""
     return Candidate(
         machine=f"{place.machine.name}, {place.count} {place.gpu.name}",
-        lines=gpu_lines(model, tokens, chosen, sequences=sequences, shards=place.count),
+        lines=gpu_lines(model, tokens, chosen, batch=batch, engine=engine, shards=place.count),
         have=place.gpu.memory_bytes,
         per="GPU",
         obstacle=obstacle,

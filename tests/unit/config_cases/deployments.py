@@ -66,9 +66,9 @@ CASES: dict[str, Case] = {
         "write cloud-run, or set gcp:region to one of africa-south1",
     ),
     "weights' dtype unknown": (
-        good(weights={"dtype": "int8"}),
+        good(weights={"dtype": "int4"}),
         f"{ASSISTANT}.weights.dtype",
-        '"int8"',
+        '"int4"',
         "not a valid value",
         "valid here: bfloat16",
     ),
