@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "images/weights/tests"))
 
 from fake_gcs import FakeGcs  # noqa: E402
-from fake_hub import FakeHub  # noqa: E402
+from fake_hub import REVISION, Blob, FakeHub  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,3 +77,42 @@ def gcs() -> Iterator[FakeGcs]:
     with FakeGcs() as fake:
         yield fake
         fake.go_on.set()
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models as they lie on the Hub, one folder each: t5 and gpt2."""
+    folder = tmp_path_factory.mktemp("repositories")
+    python = ROOT / "images/serve/.venv/bin/python"
+    maker = Path(__file__).with_name("tiny_models.py")
+    done = subprocess.run([python, maker, folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def stage(
+    image: Callable[[str], str],
+    containers: Containers,
+    repositories: Path,
+    hub: FakeHub,
+    gcs: FakeGcs,
+    tmp_path: Path,
+) -> Callable[[str, str], Path]:
+    """Lets the weights container stage a model in a format; gives the bucket, a folder that all can read."""
+
+    def run(repository: str, form: str) -> Path:
+        for path in (repositories / repository).iterdir():
+            hub.blobs[path.name] = Blob(path.read_bytes(), large=path.suffix == ".safetensors")
+        arguments = ["--repo", "acme/tiny", "--revision", REVISION, "--target", "gs://models/model"]
+        arguments += ["--format", form, "--dtype", "float32"]
+        environment = {"HF_ENDPOINT": hub.url, "STORAGE_EMULATOR_HOST": gcs.url, "NO_GCE_CHECK": "true"}
+        job = containers.start(image("weights"), "stage", *arguments, environment=environment)
+        assert job.wait() == 0, job.logs()
+        bucket = tmp_path / "bucket"
+        (bucket / "model").mkdir(parents=True)
+        for name, stored in gcs.objects.items():
+            (bucket / name).write_bytes(stored.content)
+        return bucket
+
+    return run

@@ -13,6 +13,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 # `make clean` finds by this label what a killed test run has left.
 LABEL = f"llmstack.checkout={ROOT}"
+# Images that are not built from the folder of their name, and what `docker build` takes beside the base.
+FOLDERS = {"serve-ctranslate2": "serve"}
+OPTIONS = {"serve-ctranslate2": ("--build-arg=ENGINE=ctranslate2",)}
 # What a platform takes away from a container costs nothing if the image never needed it.
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
@@ -34,22 +37,35 @@ def docker_ok(*arguments: str, seconds: float = 120) -> str:
     return done.stdout.strip()
 
 
+def folder(name: str) -> str:
+    """The folder below images that an image is built from."""
+    return FOLDERS.get(name, name)
+
+
+def build_arguments(name: str, base: str) -> list[str]:
+    """What `docker build` takes to make an image on a base image."""
+    return ["--network=host", f"--build-arg=BASE={base}", *OPTIONS.get(name, ())]
+
+
 def build(name: str, base: str) -> str:
-    """Builds images/NAME on a base image and gives its tag; tells each step, as one may take minutes."""
+    """Builds an image on a base image and gives its tag; tells each step, as one may take minutes."""
     tag = f"llmstack/{name}:docker-tier"
-    command = ["docker", "build", "--network", "host", "--force-rm", "--build-arg", f"BASE={base}"]
-    command += ["--tag", tag, "."]
+    command = ["docker", "build", "--force-rm", *build_arguments(name, base), "--tag", tag, "."]
     earlier = docker("images", "--quiet", "--no-trunc", tag).stdout.strip()
     started, said = time.monotonic(), list[str]()
     with subprocess.Popen(
-        command, cwd=ROOT / "images" / name, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT / "images" / folder(name),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             said.append(line)
             if line.startswith("Step "):
                 print(f"{time.monotonic() - started:5.0f} s  {name}: {line.strip()[:100]}", flush=True)
-    assert process.returncode == 0, f"images/{name} cannot be built:\n{''.join(said[-30:])}"
+    assert process.returncode == 0, f"{name} cannot be built:\n{''.join(said[-30:])}"
     if earlier not in ("", docker_ok("images", "--quiet", "--no-trunc", tag)):
         # Without its tag it would stay for ever, at 6 GB for each change of the dependencies.
         docker("rmi", earlier)

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.containers import ROOT, Containers, docker, docker_ok, layers
+from tests.docker.containers import (
+    ROOT,
+    Containers,
+    build_arguments,
+    docker,
+    docker_ok,
+    folder,
+    layers,
+)
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
-IMAGES = ["weights", "serve"]
+IMAGES = ["weights", "serve", "serve-ctranslate2"]
 
 
 @pytest.fixture(params=IMAGES)
@@ -55,14 +63,12 @@ def test_a_change_of_the_code_leaves_the_layer_of_its_dependencies(
     image: Callable[[str], str], base: str, tmp_path: Path, name: str
 ) -> None:
     context, changed = tmp_path / name, f"llmstack/{name}:docker-tier-changed"
-    shutil.copytree(ROOT / "images" / name, context, ignore=shutil.ignore_patterns(".venv", "tests"))
-    with (context / "src" / name / "__init__.py").open("a") as code:
+    source = ROOT / "images" / folder(name)
+    shutil.copytree(source, context, ignore=shutil.ignore_patterns(".venv", "tests*"))
+    with (context / "src" / folder(name) / "__init__.py").open("a") as code:
         code.write("# changed\n")
     before = layers(image(name))
-    docker_ok(
-        "build", "--network", "host", "--build-arg", f"BASE={base}", "--tag", changed, str(context),
-        seconds=600,
-    )  # fmt: skip
+    docker_ok("build", *build_arguments(name, base), "--tag", changed, str(context), seconds=600)
     try:
         after = layers(changed)
     finally:

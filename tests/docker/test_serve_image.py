@@ -1,37 +1,41 @@
-"""The serving image on a model that the weights image staged: it answers, streams and ends in order."""
+"""The serving images on models that the weights image staged: they answer, stream and end in order."""
 
 from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from fake_gcs import FakeGcs
-from fake_hub import REVISION, Blob, FakeHub
 
-from tests.docker.containers import ROOT, Container, Containers
+from tests.docker.containers import ROOT, Container, Containers, docker_ok
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 CONTRACT = json.loads((ROOT / "images/serve/contract.json").read_text())
 ROUTES = {name: route["path"] for name, route in CONTRACT["routes"].items()}
 READY_SECONDS = 120
+MIB = 2**20
 
 
-@pytest.fixture(scope="session")
-def repositories(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny models as they lie on the Hub, one folder each: t5 and gpt2."""
-    folder = tmp_path_factory.mktemp("repositories")
-    python = ROOT / "images/serve/.venv/bin/python"
-    maker = Path(__file__).with_name("tiny_models.py")
-    done = subprocess.run([python, maker, folder], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+@dataclass(frozen=True)
+class Case:
+    """An image and a model that it serves."""
+
+    image: str
+    repository: str
+    format: str
+
+
+CASES = (
+    Case("serve", "t5", "safetensors"),
+    Case("serve", "gpt2", "safetensors"),
+    Case("serve-ctranslate2", "t5", "ctranslate2"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,24 @@ class Server:
         pytest.fail(f"not ready after {READY_SECONDS} s:\n{self.container.logs()}")
 
 
-Serve = Callable[[Path], Server]
+@pytest.fixture(params=CASES, ids=lambda case: f"{case.image}-{case.repository}")
+def case(request: pytest.FixtureRequest) -> Case:
+    """Each image and model in turn."""
+    found: Case = request.param
+    return found
+
+
+Serve = Callable[..., Server]
 
 
 @pytest.fixture
 def serve(image: Callable[[str], str], containers: Containers) -> Serve:
-    """Starts the serving image with a folder mounted where a bucket would be."""
+    """Starts a serving image with a folder mounted where a bucket would be.
 
-    def start(bucket: Path) -> Server:
+    ENGINE is not among the variables unless a test gives it: each image knows its own.
+    """
+
+    def start(name: str, bucket: Path, **more: str) -> Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -75,37 +89,18 @@ def serve(image: Callable[[str], str], containers: Containers) -> Serve:
             "MAX_QUEUE": "4",
             "THREADS": "1",
             "DTYPE": "float32",
-        }
+        } | more
         mount = ("--volume", f"{bucket}:{CONTRACT['mount_path']}:ro")
-        container = containers.start(image("serve"), environment=environment, options=mount)
+        container = containers.start(image(name), environment=environment, options=mount)
         return Server(container, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
 
     return start
 
 
-@pytest.fixture(params=["t5", "gpt2"])
-def staged(
-    request: pytest.FixtureRequest,
-    image: Callable[[str], str],
-    containers: Containers,
-    repositories: Path,
-    hub: FakeHub,
-    gcs: FakeGcs,
-    tmp_path: Path,
-) -> Path:
-    """A bucket as a folder, with a model that the weights container has staged; readable by any user."""
-    for path in (repositories / request.param).iterdir():
-        hub.blobs[path.name] = Blob(path.read_bytes(), large=path.suffix == ".safetensors")
-    arguments = ["--repo", "acme/tiny", "--revision", REVISION, "--target", "gs://models/model"]
-    arguments += ["--format", "safetensors", "--dtype", "float32"]
-    environment = {"HF_ENDPOINT": hub.url, "STORAGE_EMULATOR_HOST": gcs.url, "NO_GCE_CHECK": "true"}
-    job = containers.start(image("weights"), "stage", *arguments, environment=environment)
-    assert job.wait() == 0, job.logs()
-    bucket = tmp_path / "bucket"
-    (bucket / "model").mkdir(parents=True)
-    for name, stored in gcs.objects.items():
-        (bucket / name).write_bytes(stored.content)
-    return bucket
+@pytest.fixture
+def staged(case: Case, stage: Callable[[str, str], Path]) -> Path:
+    """A bucket as a folder, with the case's model."""
+    return stage(case.repository, case.format)
 
 
 def events(response: httpx.Response) -> list[dict[str, object]]:
@@ -114,9 +109,9 @@ def events(response: httpx.Response) -> list[dict[str, object]]:
 
 
 def test_a_staged_model_is_served_as_text_as_json_and_as_a_stream_and_the_server_ends_with_status_0(
-    serve: Serve, staged: Path
+    serve: Serve, case: Case, staged: Path
 ) -> None:
-    server = serve(staged)
+    server = serve(case.image, staged)
     server.wait_ready()
     plain = server.client.post(
         ROUTES["predict"], content="Hello, cloud", headers={"Content-Type": "text/plain"}
@@ -139,7 +134,30 @@ def test_a_folder_without_a_manifest_is_refused_in_one_line_that_names_it(
 ) -> None:
     # pytest's own folder is closed to other users, such as the container's.
     (tmp_path / "bucket/model").mkdir(parents=True)
-    server = serve(tmp_path / "bucket")
+    server = serve("serve", tmp_path / "bucket")
     assert server.container.wait() not in (0, 137)
     assert f"{CONTRACT['mount_path']}/model/manifest.json does not exist" in server.container.logs()
     assert "Traceback" not in server.container.logs()
+
+
+def test_an_engine_that_the_image_lacks_is_refused_in_one_line_that_names_the_image_that_has_it(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve("serve-ctranslate2", tmp_path, ENGINE="transformers")
+    assert server.container.wait() not in (0, 137)
+    assert "this image lacks torch: use the image serve" in server.container.logs()
+    assert "Traceback" not in server.container.logs()
+
+
+def test_the_ctranslate2_image_has_no_pytorch_and_a_fraction_of_the_size(
+    image: Callable[[str], str], containers: Containers, visibly: Callable[[], AbstractContextManager[None]]
+) -> None:
+    small, large = image("serve-ctranslate2"), image("serve")
+    heavy = {"torch", "triton", "nvidia"}
+    script = "ls /opt/venv/lib/python3*/site-packages"
+    assert heavy.isdisjoint(containers.shell(small, script).stdout.split())
+    assert heavy.issubset(containers.shell(large, script).stdout.split())
+    sizes = {tag: int(docker_ok("image", "inspect", "--format", "{{.Size}}", tag)) for tag in (small, large)}
+    with visibly():
+        print("\n" + ", ".join(f"{tag} {size // MIB} MiB" for tag, size in sizes.items()))
+    assert sizes[small] * 4 < sizes[large]

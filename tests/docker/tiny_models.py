@@ -21,18 +21,20 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-END, PAD = "</s>", "<pad>"
+END, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer without merges: every text is representable."""
+    """A byte-level tokenizer without merges: every text is representable; CTranslate2 wants an unknown."""
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=258, special_tokens=[PAD, END], initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=259, special_tokens=[PAD, END, UNKNOWN], initial_alphabet=alphabet
+    )
     bare.train_from_iterator([], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bare, pad_token=PAD, eos_token=END)
+    return PreTrainedTokenizerFast(tokenizer_object=bare, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
 
 
 def main(folder: Path) -> None:
