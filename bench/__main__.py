@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ def main() -> None:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(BENCHMARKS)})")
+    # Images have their libraries compiled; without this, each start would compile them anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     RESULTS.mkdir(exist_ok=True)
     for name in options.names or BENCHMARKS:
         text = json.dumps(BENCHMARKS[name](options.quick), indent=2)
