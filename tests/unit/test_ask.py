@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -157,6 +158,8 @@ class Terminal:
     def __init__(self, *words: str) -> None:
         self.pid, self._screen = pty.fork()
         if self.pid == 0:
+            # Whoever runs the tests in the background ignores Ctrl-C, and a program inherits that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-m", "llmstack.main", "ask", *words])
         self.seen = ""
 
