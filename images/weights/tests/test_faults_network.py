@@ -1,6 +1,7 @@
 """What a network and the services behind it do to a run, and how long it puts up with that."""
 
 import json
+import random
 import re
 import threading
 
@@ -169,6 +170,7 @@ def test_pauses_grow_and_are_random(monkeypatch):
             Patience(20, 20, lambda _line: None).run(fail)
         return found
 
+    random.seed(1)  # once in thousands of draws every pause is short
     first, second = waits(), waits()
     assert first != second
     for found in (first, second):
