@@ -24,6 +24,10 @@ console = _console(stderr=False)
 errors = _console(stderr=True)
 
 GIB = 1 << 30
+USAGE = 2
+"""Exit code of a command that was given what it cannot take."""
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended: 128 + SIGINT, as a shell gives it."""
 
 
 def print_json(value: Any) -> None:

@@ -12,12 +12,10 @@ import typer
 from llmstack.client import AskError, find_deployment
 from llmstack.client_chat import Chat, Reply, Sampling, sendable, user
 from llmstack.client_conversation import Conversation, keep_prompts, remember_prompts
-from llmstack.output import fail, print_json
+from llmstack.output import INTERRUPTED, USAGE, fail, print_json
 from llmstack.project import find_root, stack_file
 
 STDIN = "-"
-_INTERRUPTED = 130
-_USAGE = 2
 
 
 def ask(
@@ -61,11 +59,11 @@ def ask(
     stack_file(root, stack)
     text = _prompt(prompt)
     if text is None and as_json:
-        fail("--json needs a prompt: give one, or - to read it from standard input", _USAGE)
+        fail("--json needs a prompt: give one, or - to read it from standard input", USAGE)
     try:
         sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed, tuple(stop or ()))
     except ValueError as error:
-        fail(str(error), _USAGE)
+        fail(str(error), USAGE)
     figures = sys.stderr.isatty() if stats is None else stats
     try:
         with Chat(find_deployment(root, stack, deployment), _notice) as chat:
@@ -78,26 +76,26 @@ def ask(
     except httpx.HTTPError as error:
         fail(f"{deployment} of stack {stack} does not answer: {error or type(error).__name__}")
     except KeyboardInterrupt:
-        fail("stopped", _INTERRUPTED)
+        fail("stopped", INTERRUPTED)
 
 
 def _prompt(given: str | None) -> str | None:
     """The prompt; None for a conversation."""
     if given in (None, STDIN) and sys.stdin is None:
-        fail("there is no standard input to read a prompt from: give it as an argument", _USAGE)
+        fail("there is no standard input to read a prompt from: give it as an argument", USAGE)
     if given is None and sys.stdin.isatty():
         return None
     try:
         if given is None or given == STDIN:
             given = sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
-        fail("the prompt is not UTF-8 text", _USAGE)
+        fail("the prompt is not UTF-8 text", USAGE)
     except KeyboardInterrupt:
-        fail("stopped", _INTERRUPTED)
+        fail("stopped", INTERRUPTED)
     if not sendable(given):
-        fail("the prompt is not UTF-8 text", _USAGE)
+        fail("the prompt is not UTF-8 text", USAGE)
     if not given.strip():
-        fail("the prompt is empty", _USAGE)
+        fail("the prompt is empty", USAGE)
     return given
 
 

@@ -20,13 +20,11 @@ from llmstack.load.prompts import PromptsError, check_prompt, read_prompts
 from llmstack.load.report import columns, document, row
 from llmstack.load.summary import Result, warnings
 from llmstack.load.sweep import Sweep, most_connections, run_sweep
-from llmstack.output import fail, print_table
+from llmstack.output import INTERRUPTED, USAGE, fail, print_table
 from llmstack.project import find_root, stack_file
 
 CONCURRENCY = "1,2,4,8,16,32"
 STEP_SECONDS = 20.0
-_INTERRUPTED = 130
-_USAGE = 2
 Number = TypeVar("Number", int, float)
 
 
@@ -96,7 +94,7 @@ def load_test(
     )
     connections = most_connections()
     if max(sweep.concurrency, default=0) > connections:
-        fail(f"--concurrency: this process may open {connections} connections: raise ulimit -n", _USAGE)
+        fail(f"--concurrency: this process may open {connections} connections: raise ulimit -n", USAGE)
     picture = _picture(plot, None if no_plot else f"load-test-{stack}-{deployment}.png")
     _check_folder("--json", json_file)
     try:
@@ -108,7 +106,7 @@ def load_test(
     except httpx.HTTPError as error:
         fail(f"{deployment} of stack {stack} does not answer: {error or type(error).__name__}")
     except KeyboardInterrupt:
-        fail("stopped", _INTERRUPTED)
+        fail("stopped", INTERRUPTED)
     name = {"stack": stack, "deployment": deployment, "url": target.url, "model": model}
     results: list[Result] = []
     complete = asyncio.run(run_sweep(target, sweep, connections, _reporter(sweep, results)))
@@ -116,14 +114,14 @@ def load_test(
     print_table(f"{title}; times in seconds", columns(sweep), [row(sweep, result) for result in results])
     _write(json_file, picture, title, document(name, sweep, results, complete=complete), sweep, results)
     if not complete:
-        fail("stopped before its end", _INTERRUPTED)
+        fail("stopped before its end", INTERRUPTED)
     if not any(result.answered for result in results):
         fail("no request was answered")
 
 
 def _loads(concurrency: str | None, rate: str | None) -> tuple[tuple[int, ...], tuple[float, ...]]:
     if concurrency is not None and rate is not None:
-        fail("give --concurrency (closed loop) or --rate (open loop), not both", _USAGE)
+        fail("give --concurrency (closed loop) or --rate (open loop), not both", USAGE)
     if rate is not None:
         return (), _numbers("--rate", rate, float)
     return _numbers("--concurrency", concurrency or CONCURRENCY, int), ()
@@ -136,13 +134,13 @@ def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> tuple[Num
         numbers = ()
     # Also refuses "nan", which is not less than anything.
     if not numbers or not all(0 < number < 1_000_000 for number in numbers):
-        fail(f"{option} is {text!r}: give positive numbers with commas between them", _USAGE)
+        fail(f"{option} is {text!r}: give positive numbers with commas between them", USAGE)
     return numbers
 
 
 def _length(seconds: float | None, requests: int | None, warm_up: float) -> Length:
     if seconds is not None and requests is not None:
-        fail("give --seconds or --requests, not both", _USAGE)
+        fail("give --seconds or --requests, not both", USAGE)
     warm_up = _finite("--warm-up", warm_up)
     if requests is not None:
         return Length(warm_up, requests=requests)
@@ -151,27 +149,27 @@ def _length(seconds: float | None, requests: int | None, warm_up: float) -> Leng
 
 def _finite(option: str, value: float) -> float:
     if not math.isfinite(value):
-        fail(f"{option} is {value}: give a number of seconds", _USAGE)
+        fail(f"{option} is {value}: give a number of seconds", USAGE)
     return value
 
 
 def _texts(prompt: str | None, prompts: Path | None) -> tuple[str, ...]:
     if prompt is not None and prompts is not None:
-        fail("give --prompt or --prompts, not both", _USAGE)
+        fail("give --prompt or --prompts, not both", USAGE)
     try:
         if prompt is not None:
             return check_prompt(prompt)
         return () if prompts is None else read_prompts(prompts)
     except PromptsError as error:
-        fail(str(error), _USAGE)
+        fail(str(error), USAGE)
 
 
 def _picture(given: Path | None, default: str | None) -> Path | None:
     """Where the plot goes; None where none is wanted."""
     if given is not None and default is None:
-        fail("give --plot or --no-plot, not both", _USAGE)
+        fail("give --plot or --no-plot, not both", USAGE)
     if given is not None and given.suffix != ".png":
-        fail(f"--plot is {given}: its name must end in .png", _USAGE)
+        fail(f"--plot is {given}: its name must end in .png", USAGE)
     _check_folder("--plot", given)
     return given or (Path(default) if default else None)
 
@@ -179,7 +177,7 @@ def _picture(given: Path | None, default: str | None) -> Path | None:
 def _check_folder(option: str, file: Path | None) -> None:
     # Said before the test and not after it.
     if file is not None and not file.absolute().parent.is_dir():
-        fail(f"{option} is {file}: there is no folder {file.parent}", _USAGE)
+        fail(f"{option} is {file}: there is no folder {file.parent}", USAGE)
 
 
 def _agree(target: Deployment, sweep: Sweep, name: str, *, yes: bool) -> None:
@@ -189,9 +187,9 @@ def _agree(target: Deployment, sweep: Sweep, name: str, *, yes: bool) -> None:
     if target.rehearsed or yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        fail(f"{name} is real and its answers cost money: say --yes to send them", _USAGE)
+        fail(f"{name} is real and its answers cost money: say --yes to send them", USAGE)
     if not typer.confirm("This deployment is real and its answers cost money. Go on?", err=True):
-        fail("nothing was sent", _USAGE)
+        fail("nothing was sent", USAGE)
 
 
 def _first_answer(target: Deployment, sweep: Sweep) -> str:

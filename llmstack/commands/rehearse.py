@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from llmstack.output import console, errors, fail, gib, print_json, print_table
+from llmstack.output import INTERRUPTED, console, errors, fail, gib, print_json, print_table
 from llmstack.project import find_root, stack_file
 from llmstack.pull_request.comment import comment
 from llmstack.rehearse.ambient import without_credentials
@@ -18,8 +18,6 @@ from llmstack.rehearse.base import BaseError, base_version
 from llmstack.rehearse.play import DressRehearsal
 from llmstack.rehearse.report import Report
 from rehearsal.driver import RehearsalError
-
-_INTERRUPTED = 130
 
 
 def rehearse(
@@ -44,7 +42,7 @@ def rehearse(
     except (BaseError, RehearsalError) as error:
         fail(f"stack {stack} cannot be rehearsed: {error}", 2)
     except KeyboardInterrupt:
-        fail("the rehearsal was interrupted; its folder is removed", _INTERRUPTED)
+        fail("the rehearsal was interrupted; its folder is removed", INTERRUPTED)
     if markdown is not None:
         markdown.write_text(comment([report]), encoding="utf-8")
     if as_json:

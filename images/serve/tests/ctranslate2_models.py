@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from conftest import write_manifest
 from ctranslate2.converters import TransformersConverter
-from running import collect
-from serve.engines.base import EngineSettings, GenerateRequest, TokenEvent
+from running import running as any_running
 from serve.engines.ctranslate2_engine import CTranslate2Engine
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
@@ -82,21 +80,8 @@ def with_values(folder: Path, to: Path, file: str = "generation_config.json", **
     return remade(to)
 
 
-@asynccontextmanager
-async def running(path: Path, **settings: Any) -> AsyncIterator[CTranslate2Engine]:
-    """An engine that has loaded a model; closed at the end."""
-    engine = CTranslate2Engine()
-    await asyncio.to_thread(engine.load, path, EngineSettings(**settings))
-    try:
-        yield engine
-    finally:
-        assert await asyncio.to_thread(engine.close, 30)
-
-
-async def ask(engine: CTranslate2Engine, *requests: GenerateRequest) -> list[list[TokenEvent]]:
-    """Submits all requests at once and collects each one's events."""
-    streams = [engine.submit(request) for request in requests]
-    return list(await asyncio.gather(*(collect(stream) for stream in streams)))
+running = partial(any_running, make=CTranslate2Engine)
+"""This engine with a loaded model; see `running.running`."""
 
 
 def agreement(found: Sequence[Sequence[int]], expected: Sequence[Sequence[int]]) -> float:

@@ -6,22 +6,25 @@ import asyncio
 import json
 import random
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from conftest import SENTENCES
-from serve.engines.base import EngineSettings, GenerateRequest, TokenEvent, TokenStream
+from serve.engines.base import Engine, EngineSettings, GenerateRequest, TokenEvent, TokenStream
+from serve.engines.local import LocalEngine
 from serve.engines.transformers_engine import TransformersEngine
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 
 @asynccontextmanager
-async def running(path: Path, **settings: Any) -> AsyncIterator[TransformersEngine]:
+async def running(
+    path: Path, make: Callable[[], LocalEngine] = TransformersEngine, **settings: Any
+) -> AsyncIterator[LocalEngine]:
     """An engine that has loaded a model; closed at the end."""
-    engine = TransformersEngine()
+    engine = make()
     await asyncio.to_thread(engine.load, path, EngineSettings(**settings))
     try:
         yield engine
@@ -44,7 +47,7 @@ def text_of(events: Sequence[TokenEvent]) -> str:
     return "".join(event.text for event in events)
 
 
-async def ask(engine: TransformersEngine, *requests: GenerateRequest) -> list[list[TokenEvent]]:
+async def ask(engine: Engine, *requests: GenerateRequest) -> list[list[TokenEvent]]:
     """Submits all requests at once and collects each one's events."""
     streams = [engine.submit(request) for request in requests]
     return list(await asyncio.gather(*(collect(stream) for stream in streams)))

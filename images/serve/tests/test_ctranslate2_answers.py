@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from conftest import SENTENCES
-from ctranslate2_models import agreement, ask, converted, plain_t5, running
-from running import collect, plain_generate, random_prompts, text_of, tokens_of, with_generation_config
+from ctranslate2_models import agreement, converted, plain_t5, running
+from running import ask, collect, plain_generate, random_prompts, text_of, tokens_of, with_generation_config
 from serve.engines.base import FinishReason, GenerateRequest, TokenEvent, UnsupportedError
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 

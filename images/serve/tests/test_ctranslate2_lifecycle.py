@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ctranslate2_models import ask, converted, remade, running, with_values
-from running import collect, tokens_of
+from ctranslate2_models import converted, remade, running, with_values
+from running import ask, collect, tokens_of
 from serve.batching.answer import Answer
 from serve.batching.inbox import Inbox
 from serve.engines.base import (
@@ -20,7 +20,6 @@ from serve.engines.base import (
     FinishReason,
     GenerateRequest,
     GenerationFailedError,
-    QueueFullError,
 )
 from serve.engines.ctranslate2_engine import CTranslate2Engine
 from serve.engines.ctranslate2_options import kind_of
@@ -32,28 +31,6 @@ from test_engine_lifecycle import endless, until
 def model(t5: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A staged model."""
     return converted(t5, tmp_path_factory.mktemp("staged") / "float32")
-
-
-@pytest.mark.parametrize("how", ["cancel", "aclose"])
-def test_a_request_that_is_given_up_leaves_the_batch_and_its_mates_go_on(model: Path, how: str) -> None:
-    async def scenario() -> None:
-        async with running(model) as engine:
-            prompt = engine.encode("Tell me a joke")
-            (alone,) = await ask(engine, GenerateRequest("alone", prompt, 60))
-            leaving = engine.submit(endless("leaving", prompt))
-            mate = asyncio.create_task(collect(engine.submit(GenerateRequest("mate", prompt, 60))))
-            seen = [await anext(leaving) for _ in range(3)]
-            if how == "cancel":
-                engine.cancel("leaving")
-                assert (await collect(leaving))[-1].finish is FinishReason.CANCELLED
-            else:
-                await leaving.aclose()
-                assert await collect(leaving) == []
-            assert tokens_of(seen) == tokens_of(alone)[:3]
-            assert tokens_of(await mate) == tokens_of(alone)
-            await until(lambda: engine.now().running == 0)
-
-    asyncio.run(scenario())
 
 
 def test_a_deadline_ends_an_answer_where_it_is_and_one_that_waits(model: Path) -> None:
@@ -85,24 +62,6 @@ def test_a_short_answer_overtakes_long_ones_that_began_before_it(model: Path) ->
             assert engine.now().running == 6
             for stream in streams:
                 await stream.aclose()
-
-    asyncio.run(scenario())
-
-
-def test_a_full_queue_refuses_and_takes_again_once_there_is_room(model: Path) -> None:
-    async def scenario() -> None:
-        async with running(model, max_batch=1, max_waiting=2) as engine:
-            prompt = engine.encode("Tell me a joke")
-            first = engine.submit(endless("first", prompt))
-            await anext(first)
-            waiting = [engine.submit(GenerateRequest(name, prompt, 2)) for name in ("a", "b")]
-            with pytest.raises(QueueFullError, match="2 requests wait"):
-                engine.submit(GenerateRequest("c", prompt, 2))
-            assert engine.now().waiting == 2
-            await waiting[0].aclose()
-            again = engine.submit(GenerateRequest("c", prompt, 2))
-            await first.aclose()
-            assert [len(tokens_of(await collect(stream))) for stream in (waiting[1], again)] == [2, 2]
 
     asyncio.run(scenario())
 

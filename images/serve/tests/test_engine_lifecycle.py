@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import ask, collect, running, tokens_of
+from running import ask, collect, running, tokens_of, with_generation_config
+from serve.batching import cohort
 from serve.batching.dynamic import DynamicWorker
 from serve.engines.base import (
     EngineSettings,
@@ -19,7 +20,6 @@ from serve.engines.base import (
     GenerateRequest,
     GenerationFailedError,
     ModelError,
-    QueueFullError,
     UnsupportedError,
 )
 from serve.engines.transformers_engine import TransformersEngine
@@ -37,28 +37,6 @@ async def until(condition: Callable[[], bool]) -> None:
 def endless(name: str, prompt: list[int]) -> GenerateRequest:
     """A request that does not end by itself while a test runs."""
     return GenerateRequest(name, prompt, LONG)
-
-
-@pytest.mark.parametrize("how", ["cancel", "aclose"])
-def test_a_request_that_is_given_up_leaves_the_batch_and_its_mates_go_on(t5: Path, how: str) -> None:
-    async def scenario() -> None:
-        async with running(t5) as engine:
-            prompt = engine.encode("Tell me a joke")
-            (alone,) = await ask(engine, GenerateRequest("alone", prompt, 60))
-            leaving = engine.submit(endless("leaving", prompt))
-            mate = asyncio.create_task(collect(engine.submit(GenerateRequest("mate", prompt, 60))))
-            seen = [await anext(leaving) for _ in range(3)]
-            if how == "cancel":
-                engine.cancel("leaving")
-                assert (await collect(leaving))[-1].finish is FinishReason.CANCELLED
-            else:
-                await leaving.aclose()
-                assert await collect(leaving) == []
-            assert tokens_of(seen) == tokens_of(alone)[:3]
-            assert tokens_of(await mate) == tokens_of(alone)
-            await until(lambda: engine.now().running == 0)
-
-    asyncio.run(scenario())
 
 
 @pytest.mark.usefixtures("batching")
@@ -112,24 +90,6 @@ def test_a_short_answer_overtakes_long_ones_that_began_before_it(t5: Path) -> No
     asyncio.run(scenario())
 
 
-def test_a_full_queue_refuses_and_takes_again_once_there_is_room(t5: Path) -> None:
-    async def scenario() -> None:
-        async with running(t5, max_batch=1, max_waiting=2) as engine:
-            prompt = engine.encode("Tell me a joke")
-            first = engine.submit(endless("first", prompt))
-            await anext(first)
-            waiting = [engine.submit(GenerateRequest(name, prompt, 2)) for name in ("a", "b")]
-            with pytest.raises(QueueFullError, match="2 requests wait"):
-                engine.submit(GenerateRequest("c", prompt, 2))
-            assert engine.now().waiting == 2
-            await waiting[0].aclose()
-            again = engine.submit(GenerateRequest("c", prompt, 2))
-            await first.aclose()
-            assert [len(tokens_of(await collect(stream))) for stream in (waiting[1], again)] == [2, 2]
-
-    asyncio.run(scenario())
-
-
 @pytest.mark.usefixtures("batching")
 def test_a_request_that_does_not_fit_is_refused_with_the_bound_it_exceeds(gpt2: Path) -> None:
     async def scenario() -> None:
@@ -137,6 +97,22 @@ def test_a_request_that_does_not_fit_is_refused_with_the_bound_it_exceeds(gpt2: 
             prompt = engine.encode("Tell me")
             with pytest.raises(UnsupportedError, match="64 tokens"):
                 engine.submit(GenerateRequest("a", prompt, 64))
+            with pytest.raises(UnsupportedError, match="32 tokens"):
+                engine.submit(GenerateRequest("a", prompt, 32))
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_does_not_fit_is_refused_also_where_batches_take_turns(
+    gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that neither the library's continuous batching can follow nor ours can merge."""
+    monkeypatch.setattr(cohort, "can_merge", lambda *_: False)
+    folder = with_generation_config(gpt2, tmp_path / "model", repetition_penalty=1.5)
+
+    async def scenario() -> None:
+        async with running(folder, cache_tokens=32) as engine:
+            prompt = engine.encode("Tell me")
             with pytest.raises(UnsupportedError, match="32 tokens"):
                 engine.submit(GenerateRequest("a", prompt, 32))
 

@@ -30,7 +30,8 @@ def test_an_encoder_decoder_model_is_refused_with_the_engines_that_take_it(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("no_repeat_ngram_size", 3), ("min_length", 5), ("suppress_tokens", [7])]
+    ("name", "value"),
+    [("no_repeat_ngram_size", 3), ("min_length", 5), ("suppress_tokens", [7]), ("stop_strings", ["."])],
 )
 def test_what_vllm_would_leave_out_of_the_generation_config_is_refused(
     own: Path, name: str, value: object

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stacks.plan.batching import Batch, batches
@@ -52,14 +53,13 @@ def on_cpu(
         memory: bytes asked for by name.
     """
     most = cloud_run_limits().memory_max.value
-    tried = []
-    for batch in batches(queue, tokens, gpu=False):
+
+    def sized(batch: Batch) -> Sized:
         lines = host_lines(model, tokens, dtype, batch=batch, engine=engine)
         choice = choose(total(lines), cpu=cpu, memory=memory)
-        tried.append(Sized(batch, lines, choice, choice.machine.memory if choice.machine else most))
-        if tried[-1].fits:
-            break
-    return tried[-1]
+        return Sized(batch, lines, choice, choice.machine.memory if choice.machine else most)
+
+    return _first_that_fits(sized(batch) for batch in batches(queue, tokens, gpu=False))
 
 
 def on_gpu(
@@ -88,13 +88,19 @@ def on_gpu(
     host = total(gpu_host_lines(model, dtype, engine=engine))
     choice = choose_gpu(accelerator, host, cpu=cpu, memory=memory)
     have = gpu_memory(accelerator)
-    tried = []
-    for batch in batches(queue, tokens, gpu=True):
-        lines = gpu_lines(model, tokens, dtype, batch=batch, engine=engine)
-        tried.append(Sized(batch, lines, choice, have))
-        if tried[-1].fits:
+
+    def sized(batch: Batch) -> Sized:
+        return Sized(batch, gpu_lines(model, tokens, dtype, batch=batch, engine=engine), choice, have)
+
+    return _first_that_fits(sized(batch) for batch in batches(queue, tokens, gpu=True))
+
+
+def _first_that_fits(tried: Iterable[Sized]) -> Sized:
+    """Gives the first that fits, else the last, which comes nearest; there is at least one."""
+    for sized in tried:
+        if sized.fits:
             break
-    return tried[-1]
+    return sized
 
 
 def gpu_memory(accelerator: str) -> int:

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 
 from serve import __version__, contract, manifest
 from serve.api import pages
-from serve.api.answers import engine_dead
 from serve.api.middleware import REQUEST_ID, RequestLog, outcome_of
 from serve.api.native import Native
 from serve.api.openai import OpenAI
@@ -23,7 +22,7 @@ from serve.api.service import Service
 from serve.download import download
 from serve.engines.base import Engine, EngineSettings
 from serve.errors import ApiError
-from serve.health import Host
+from serve.health import Host, engine_dead
 from serve.metrics import Metrics
 from serve.queueing import Gate
 from serve.settings import Settings

@@ -67,6 +67,7 @@ class Host:
         self._fetch = fetch
         self._engine: Engine | None = None
         self._capabilities: Capabilities | None = None
+        self._special_ids: list[int] = []
         self._failures = 0
         self._failed_at = 0.0
         self._loading = False
@@ -85,17 +86,22 @@ class Host:
             ApiError: 503, it is not ready or is dead.
         """
         if self.status is Status.DEAD:
-            raise ApiError(503, "engine_dead", "the model no longer answers; the server has to be restarted")
+            raise engine_dead()
         if self.status is Status.LOADING or self._engine is None:
-            raise ApiError(503, "loading", "the model is still loading", retry_after=5)
+            raise _loading()
         return self._engine
 
     @property
     def capabilities(self) -> Capabilities:
         """What the model can do; raises as `engine` does."""
         if self._capabilities is None:
-            raise ApiError(503, "loading", "the model is still loading", retry_after=5)
+            raise _loading()
         return self._capabilities
+
+    @property
+    def special_ids(self) -> list[int]:
+        """The tokens of an empty prompt: those that the model expects around every prompt."""
+        return self._special_ids
 
     @property
     def loaded(self) -> Engine | None:
@@ -156,6 +162,7 @@ class Host:
                 self._fetch()
                 engine = self._make_engine()
                 self._capabilities = engine.load(self._path, self._settings)
+                self._special_ids = engine.encode("")
                 self._engine = engine
             finally:
                 self._loading = False
@@ -193,6 +200,15 @@ class Host:
                 self.die(f"the model has not completed a step for {self._stall_seconds:g} seconds")
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def engine_dead() -> ApiError:
+    """The refusal of a request that nothing will answer any more."""
+    return ApiError(503, "engine_dead", "the model no longer answers; the server has to be restarted")
+
+
+def _loading() -> ApiError:
+    return ApiError(503, "loading", "the model is still loading", retry_after=5)
 
 
 async def in_daemon_thread(work: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ from serve.engines.base import (
     TokenStream,
 )
 from serve.errors import CLIENT_LEFT, ApiError
-from serve.health import Host
+from serve.health import Host, engine_dead
 from serve.metrics import Metrics
 from serve.queueing import Place, late, shutting_down
 
@@ -190,11 +190,6 @@ async def until_left(receive: Receive, work: Awaitable[T]) -> T:
 def client_left() -> ApiError:
     """Stands in the log where nobody was there to be answered."""
     return ApiError(CLIENT_LEFT, "client_left", "the client left before the answer was complete")
-
-
-def engine_dead() -> ApiError:
-    """The refusal of a request that the engine died under."""
-    return ApiError(503, "engine_dead", "the model no longer answers; the server has to be restarted")
 
 
 async def _disconnected(receive: Receive) -> None:

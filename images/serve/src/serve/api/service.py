@@ -90,15 +90,13 @@ class Service:
         engine, capabilities = self.host.engine, self.host.capabilities
         places = self.gate.admit(sum(len(ask.samplings) for ask in asks), timeout)
         try:
-            special, *prompts = await asyncio.to_thread(_encode, engine, capabilities, asks)
+            prompts = await asyncio.to_thread(_encode, engine, capabilities, asks)
             wanted = [
                 (ask, sampling, ids)
                 for ask, ids in zip(asks, prompts, strict=True)
                 for sampling in ask.samplings
             ]
-            requests = [
-                self._request(*each, special, place) for each, place in zip(wanted, places, strict=True)
-            ]
+            requests = [self._request(*each, place) for each, place in zip(wanted, places, strict=True)]
             answers = [
                 self._submit(engine, *each)
                 for each in zip(requests, places, (w[2] for w in wanted), strict=True)
@@ -110,9 +108,8 @@ class Service:
         outcome_of(request).answers = answers
         return answers
 
-    def _request(
-        self, ask: Ask, sampling: dict[str, Any], ids: list[int], special: list[int], place: Place
-    ) -> GenerateRequest:
+    def _request(self, ask: Ask, sampling: dict[str, Any], ids: list[int], place: Place) -> GenerateRequest:
+        special = self.host.special_ids
         if ids == special:
             # Blanks are found earlier; this is what a tokenizer leaves nothing of.
             raise ApiError(422, "invalid_request", "the prompt is empty")
@@ -201,5 +198,5 @@ async def _send(send: Send, data: str) -> None:
 
 
 def _encode(engine: Engine, capabilities: Capabilities, asks: Sequence[Ask]) -> list[list[int]]:
-    """The tokens of an empty prompt, then of each ask's."""
-    return [engine.encode(""), *(ask.encode(engine, capabilities) for ask in asks)]
+    """The tokens of each ask's prompt."""
+    return [ask.encode(engine, capabilities) for ask in asks]

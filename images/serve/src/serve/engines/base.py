@@ -39,7 +39,7 @@ class EngineError(Exception):
     """Base of what an engine raises; the message names what is wrong and what would be right."""
 
 
-class ModelError(EngineError):
+class ModelError(EngineError, ValueError):
     """The staged model cannot be served: a file is missing, damaged or does not fit the others. One line."""
 
 

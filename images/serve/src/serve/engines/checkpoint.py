@@ -6,7 +6,7 @@ Importing this module imports torch, which takes seconds: only an engine's threa
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +17,12 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from serve.engines.base import EngineSettings, ModelError
+from serve.engines.generation import UNMET, asked, end_ids, listed
 
 LOG = logging.getLogger(__name__)
 BF16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 """What `torch.cpu.get_capabilities` calls the instructions that multiply bfloat16 numbers, on x86-64 and ARM:
 https://docs.pytorch.org/docs/stable/cpu.html"""
-
-REFUSED: Mapping[str, tuple[object, ...]] = {
-    "max_time": (None,),
-    "min_p": (None, 0, 0.0),
-    "penalty_alpha": (None, 0, 0.0),
-    "stop_strings": (None, [], ""),
-    "token_healing": (None, False),
-}
-"""What generation_config.json may ask of `generate` and this server's own loop does not do, with the values
-that ask for nothing: https://huggingface.co/docs/transformers/main_classes/text_generation"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +67,14 @@ def load(path: Path, settings: EngineSettings) -> Checkpoint:
     with _reading("the weights"):
         model = _weights(kind, path, settings).to(device).eval()
     _refuse(model.generation_config)
-    end_ids = _end_ids(model)
+    ends = end_ids(model.generation_config.eos_token_id)
     pad_id = model.generation_config.pad_token_id
     return Checkpoint(
         model=model,
         tokenizer=tokenizer,
         is_encoder_decoder=is_encoder_decoder,
-        end_ids=end_ids,
-        pad_id=min(end_ids) if pad_id is None else int(pad_id),
+        end_ids=ends,
+        pad_id=min(ends) if pad_id is None else int(pad_id),
         # Encoder-decoder models have positions of their own for prompt and answer.
         context_tokens=None if is_encoder_decoder else getattr(config, "max_position_embeddings", None),
     )
@@ -136,20 +127,8 @@ def _weights(kind: Any, path: Path, settings: EngineSettings) -> Any:
 
 
 def _refuse(generation: Any) -> None:
-    asked = [
-        f"{name}={value!r}"
-        for name, nothing in REFUSED.items()
-        if (value := getattr(generation, name, None)) not in nothing
-    ]
-    if asked:
+    if found := asked(generation.to_dict(), UNMET):
         raise ModelError(
-            f"generation_config.json asks for {', '.join(asked)}, which this server does not do: "
+            f"generation_config.json asks for {listed(found)}, which this server does not do: "
             "take it out; requests have `stop`, `timeout_seconds` and `top_p`"
         )
-
-
-def _end_ids(model: Any) -> frozenset[int]:
-    end = model.generation_config.eos_token_id
-    if end is None:
-        raise ModelError("neither generation_config.json nor config.json gives eos_token_id; add it to one")
-    return frozenset([end] if isinstance(end, int) else end)

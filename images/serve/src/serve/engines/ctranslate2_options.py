@@ -13,11 +13,13 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from serve.engines.base import GenerateRequest
+from serve.engines.generation import UNMET, asked, end_ids, listed
 
 LEAST_TEMPERATURE = 1e-4
 """Below, dividing by it would leave the range of float32; the likeliest token has all the probability long
 before."""
 REFUSED: Mapping[str, tuple[object, ...]] = {
+    **UNMET,
     "begin_suppress_tokens": (None, []),
     "encoder_no_repeat_ngram_size": (None, 0),
     "encoder_repetition_penalty": (None, 1),
@@ -25,13 +27,8 @@ REFUSED: Mapping[str, tuple[object, ...]] = {
     "forced_bos_token_id": (None,),
     "forced_eos_token_id": (None,),
     "guidance_scale": (None, 1),
-    "max_time": (None,),
-    "min_p": (None, 0, 0.0),
-    "penalty_alpha": (None, 0, 0.0),
     "remove_invalid_values": (None, False),
     "sequence_bias": (None, {}, []),
-    "stop_strings": (None, [], ""),
-    "token_healing": (None, False),
     "watermarking_config": (None,),
 }
 """What changes answers in transformers and CTranslate2 has not, with the values that ask for nothing."""
@@ -54,7 +51,9 @@ class Options:
     ) -> None:
         _refuse(generation)
         self._vocabulary = vocabulary
-        self.end_ids = _end_ids(generation)
+        self.end_ids = end_ids(
+            generation.get("eos_token_id"), "generation_config.json gives no eos_token_id; add it"
+        )
         _check_start(generation, config, vocabulary)
         # min_length counts the token that the answer begins with, before any is generated.
         self._least = max((generation.get("min_length") or 0) - 1, generation.get("min_new_tokens") or 0, 0)
@@ -101,23 +100,11 @@ def kind_of(request: GenerateRequest) -> Hashable:
 
 
 def _refuse(generation: Mapping[str, Any]) -> None:
-    asked = [
-        f"{name}={generation[name]!r}"
-        for name, nothing in REFUSED.items()
-        if name in generation and generation[name] not in nothing
-    ]
-    if asked:
+    if found := asked(generation, REFUSED):
         raise ValueError(
-            f"generation_config.json asks for {', '.join(asked)}, which CTranslate2 does not do; "
+            f"generation_config.json asks for {listed(found)}, which CTranslate2 does not do; "
             "deploy with ENGINE=transformers, or take it out"
         )
-
-
-def _end_ids(generation: Mapping[str, Any]) -> frozenset[int]:
-    end = generation.get("eos_token_id")
-    if end is None:
-        raise ValueError("generation_config.json gives no eos_token_id; add it")
-    return frozenset([end] if isinstance(end, int) else end)
 
 
 def _check_start(generation: Mapping[str, Any], config: Mapping[str, Any], vocabulary: list[str]) -> None:

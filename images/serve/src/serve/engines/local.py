@@ -171,7 +171,7 @@ class LocalEngine(Engine):
 
     def _check_size(self, request: GenerateRequest, capabilities: Capabilities) -> None:
         bounds = [capabilities.context_tokens]
-        if capabilities.batching == "continuous":
+        if capabilities.kind == "decoder-only":
             bounds.append(self._settings.cache_tokens)
         total = len(request.prompt_ids) + request.max_new_tokens
         for bound in bounds:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from serve.engines.base import UnsupportedError
+from serve.engines.generation import UNMET, asked, end_ids
 
 FOLLOWED = {"repetition_penalty": "repetition_penalty", "min_new_tokens": "min_tokens"}
 """What generation_config.json may ask of every answer, by vLLM's name for it."""
@@ -55,7 +56,7 @@ def read(path: Path) -> VllmCheckpoint:
 
     Raises:
         UnsupportedError: the model is not decoder-only, or asks for what vLLM does not do.
-        ValueError: the model has no end token.
+        ModelError: the model has no end token.
     """
     config = AutoConfig.from_pretrained(path, local_files_only=True)
     if config.is_encoder_decoder:
@@ -66,7 +67,7 @@ def read(path: Path) -> VllmCheckpoint:
     generation = _generation(path, config)
     return VllmCheckpoint(
         tokenizer=AutoTokenizer.from_pretrained(path, local_files_only=True),
-        end_ids=_end_ids(generation),
+        end_ids=end_ids(generation.eos_token_id),
         sampling=_sampling(generation),
         parameters=_parameters(path),
     )
@@ -78,21 +79,14 @@ def _generation(path: Path, config: Any) -> Any:
     return GenerationConfig.from_model_config(config)
 
 
-def _end_ids(generation: Any) -> frozenset[int]:
-    end = generation.eos_token_id
-    if end is None:
-        raise ValueError("neither generation_config.json nor config.json gives eos_token_id; add it to one")
-    return frozenset([end] if isinstance(end, int) else end)
-
-
 def _sampling(generation: Any) -> dict[str, Any]:
-    asked = generation.to_diff_dict()
-    if refused := sorted(name for name in NOT_FOLLOWED if asked.get(name)):
+    wanted = generation.to_diff_dict()
+    if refused := sorted({name for name in NOT_FOLLOWED if wanted.get(name)} | asked(wanted, UNMET).keys()):
         raise UnsupportedError(
             f"generation_config.json asks for {', '.join(refused)}, which vLLM does not do: take it out, or "
             "set ENGINE to transformers"
         )
-    return {ours: asked[name] for name, ours in FOLLOWED.items() if asked.get(name) is not None}
+    return {ours: wanted[name] for name, ours in FOLLOWED.items() if wanted.get(name) is not None}
 
 
 def _parameters(path: Path) -> int:
