@@ -92,9 +92,16 @@ def test_a_file_that_cannot_be_imported_is_a_failure(checkout: Path) -> None:
 
 
 def test_pytest_ending_without_a_report_is_a_failure(checkout: Path) -> None:
+    write_tests(checkout / "tests/components", "import os\n\ndef test_dies(): os._exit(7)")
+    answer = run(checkout, "test", "components")
+    assert "pytest ended with status 7 and named no failed test" in answer.stdout
+    assert last_line(answer) == "0 passed, 1 failed, 0 skipped"
+
+
+def test_a_test_that_ends_its_process_is_a_failure_where_tests_run_beside_each_other(checkout: Path) -> None:
     write_tests(checkout / "tests/unit", "import os\n\ndef test_dies(): os._exit(7)")
     answer = run(checkout, "test", "unit")
-    assert "pytest ended with status 7 and named no failed test" in answer.stdout
+    assert "test_dies" in answer.stdout
     assert last_line(answer) == "0 passed, 1 failed, 0 skipped"
 
 
