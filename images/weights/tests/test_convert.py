@@ -258,3 +258,15 @@ def test_an_object_that_changes_while_it_is_converted_makes_no_model(program, gc
     assert result.returncode == EXIT_CODES["unavailable"], result.stderr
     assert "tokenizer.json" in result.stderr
     assert "converted/manifest.json" not in gcs.objects
+
+
+def test_an_upload_is_imported_under_the_repository_and_revision_that_are_given(tmp_path: Path) -> None:
+    source = single_folder(tmp_path / "upload")
+    target = tmp_path / "staged"
+    given = ("--source", str(source), "--repo", "acme/mine", "--revision", "a" * 40, "--target", str(target))
+    assert weights("import", *given, "--format", "safetensors", "--dtype", "float32").returncode == 0
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert (manifest["repository"], manifest["revision"]) == ("acme/mine", "a" * 40)
+    branch = ("--source", str(source), "--repo", "acme/mine", "--revision", "main", "--target", str(target))
+    refused = weights("import", *branch, "--format", "safetensors", "--dtype", "float32")
+    assert refused.returncode == EXIT_CODES["usage"]

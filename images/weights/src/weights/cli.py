@@ -76,6 +76,7 @@ def _run(options: argparse.Namespace) -> None:
     call: dict[str, Callable[..., None]] = {
         contract().command: commands.stage,
         "convert": commands.convert,
+        "import": commands.import_checkpoint,
         "verify": commands.verify,
         "ls": commands.list,
     }

@@ -54,14 +54,25 @@ class Commands:
         Raises:
             Failure: With the outcome as its kind.
         """
-        if _inside(target, source):
-            raise Failure("usage", "--target is --source or lies in it; choose another place")
-        place = self._source(source)
-        checkpoint = open_checkpoint(place)
+        place, checkpoint = self._opened(source, target)
         if place.manifest is not None:
             request = Request(place.manifest.repository, place.manifest.revision, format, dtype)
         else:
             request = Request(place.title, total_digest(checkpoint.files), format, dtype)
+        Staging(request, lambda: (place, checkpoint), self._target(target), self._progress).run()
+
+    def import_checkpoint(
+        self, source: str, repo: str, revision: str, target: str, format: str, dtype: str
+    ) -> None:
+        """From a prefix or folder to another one, as what it is said to be.
+
+        Whoever says it knows the result's place before anything is read; a digest would tell it afterwards.
+
+        Raises:
+            Failure: With the outcome as its kind.
+        """
+        place, checkpoint = self._opened(source, target)
+        request = Request(repo, revision, format, dtype)
         Staging(request, lambda: (place, checkpoint), self._target(target), self._progress).run()
 
     def verify(self, target: str) -> None:
@@ -87,6 +98,12 @@ class Commands:
         if place.startswith("gs://"):
             return BucketTarget(self._bucket(place), self._progress)
         return FolderTarget(Path(place), self._progress, self._settings.retry_seconds, self.patience.pause)
+
+    def _opened(self, source: str, target: str) -> tuple[BucketSource | FolderSource, Checkpoint]:
+        if _inside(target, source):
+            raise Failure("usage", "--target is --source or lies in it; choose another place")
+        place = self._source(source)
+        return place, open_checkpoint(place)
 
     def _source(self, place: str) -> BucketSource | FolderSource:
         if place.startswith("gs://"):
