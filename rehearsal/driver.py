@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rehearsal import driver_hub, driver_processes, driver_stack
+from rehearsal import driver_cluster, driver_hub, driver_processes, driver_stack
 from rehearsal.cloud.client import CloudError, ensure_running
 from rehearsal.cloud.process import PORT_SETTING, PROJECT_SETTING
 from rehearsal.cloud.service_unit import free_port
@@ -66,16 +66,17 @@ class Rehearsal:
     def prepare(self) -> None:
         """Make what is missing, from the folder to the stack file's copy, and start the cloud process.
 
-        The cloud process ends by itself when it has nothing to do, so call this before every use.
+        Where the stack has a cluster, its control plane is started too. Both end by themselves when there is
+        nothing to do, so call this before every use.
 
         Raises:
-            RehearsalError: the stack file cannot be read, or the cloud process does not start.
+            RehearsalError: the stack file cannot be read, or one of the processes does not start.
         """
         with self._one_at_a_time():
             self._prepare()
 
     def _prepare(self) -> None:
-        self.stack_file()
+        stack_file = self.stack_file()
         project = driver_stack.project_of(self._source)
         for name in ("state", "buckets", "workloads", "pulumi-home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,7 @@ class Rehearsal:
             ensure_running(self.folder)
         except CloudError as error:
             raise RehearsalError(str(error)) from None
+        driver_cluster.prepare(self.folder, stack_file)
 
     def stack_file(self) -> Path:
         """The stack file that `pulumi` works on, copied first where the original must not be touched.
@@ -116,6 +118,7 @@ class Rehearsal:
         world = World(self.folder)
         address = f"http://127.0.0.1:{self._port(world)}"
         world.close()
+        trust = self.folder / driver_cluster.TRUST
         overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api}": f"{address}/" for api in _OVERRIDDEN}
         return {
             "PATH": self._path(),
@@ -127,6 +130,7 @@ class Rehearsal:
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "false",
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.folder / "adc.json"),
             "STORAGE_EMULATOR_HOST": address,
+            **({"SSL_CERT_FILE": str(trust)} if trust.exists() else {}),
             **overrides,
         }
 
@@ -195,6 +199,7 @@ class Rehearsal:
 
     def down(self) -> None:
         """Stop every process of the rehearsal; world and state stay."""
+        driver_cluster.stop(self.folder)
         driver_processes.stop_all(self.folder)
         driver_hub.stop(self.folder)
 

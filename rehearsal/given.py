@@ -1,7 +1,8 @@
 """What a stack takes for granted, put into a rehearsed cloud: what exists before the stack does.
 
-A stack may name a secret that holds the Hub token already, images by their digest, and service accounts that
-may call it. In the real projects they are there; in a cloud that was made a moment ago they are not.
+A stack may name a secret that holds the Hub token already, images by their digest, buckets from which weights
+come, and service accounts that may call it. In the real projects they are there; in a cloud that was made a
+moment ago they are not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from stacks.plan.types import ImagePlan, StackPlan
 PAYLOAD = b"rehearsed-secret"
 """Content of a secret that exists already: nobody's, and the same words as every rehearsed secret."""
 _SECRETS = "secretmanager.googleapis.com"
+_STORAGE = "storage.googleapis.com/buckets"
 _ACCOUNTS = ".iam.gserviceaccount.com"
 
 
@@ -35,6 +37,8 @@ def put_given(world: World, plan: StackPlan) -> list[str]:
     for image in plan.images.values():
         if image.digest is not None:
             put += _image(world, image, image.digest)
+    for bucket in _sources(plan):
+        put += _bucket(world, bucket, plan)
     for email in _callers(plan):
         put += _account(world, email)
     return put
@@ -43,7 +47,7 @@ def put_given(world: World, plan: StackPlan) -> list[str]:
 def _callers(plan: StackPlan) -> list[str]:
     """The service accounts that may call a deployment and are not the stack's own."""
     deployments = plan.deployments.values()
-    own = {account.email for each in deployments for account in (each.account, each.weights.account)}
+    own = {account.email for each in deployments for account in each.accounts}
     callers = {
         invoker.partition(":")[2]
         for each in deployments
@@ -51,6 +55,24 @@ def _callers(plan: StackPlan) -> list[str]:
         if invoker.startswith("serviceAccount:") and invoker.endswith(_ACCOUNTS)
     }
     return sorted(callers - own)
+
+
+def _sources(plan: StackPlan) -> list[str]:
+    """The buckets, other than the stack's own, from which weights come."""
+    found = {each.weights.source_bucket for each in plan.deployments.values()}
+    return sorted(bucket for bucket in found if bucket is not None)
+
+
+def _bucket(world: World, bucket: str, plan: StackPlan) -> list[str]:
+    name = f"{_STORAGE}/{bucket}"
+    if world.get(name) is not None:
+        return []
+    # Empty: only its being there counts, unless somebody uploads what the job is to read.
+    world.objects.create_bucket(bucket)
+    number = world.ensure_project(plan.foundation.project).body["number"]
+    body = {"id": bucket, "name": bucket, "projectNumber": number, "timeCreated": world.now()}
+    world.insert("storage.bucket", name, {**body, "location": plan.foundation.region.upper()})
+    return [name]
 
 
 def _account(world: World, email: str) -> list[str]:

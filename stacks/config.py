@@ -26,6 +26,9 @@ _DEPLOYMENTS_EXAMPLE = (
     "write a mapping of names to deployments: {assistant: {topology: cloud-run, model: MODEL}}"
 )
 
+_PLANNED = ("llm:deployments.", "llm:cluster.")
+"""What the plan says something of."""
+
 # Stand in for values that are wrong themselves, so that the deployments can still be checked.
 _SOME_PROJECT = "some-project"
 _SOME_REGION = "us-central1"
@@ -82,6 +85,7 @@ def parse(raw: Raw, stack_file: str) -> StackConfig:
         hub_token_secret=reader.hub_token_secret(),
         images=reader.images(),
         labels=reader.labels(),
+        cluster=reader.cluster(),
         unsized=deployments.unsized,
     )
     reader.check_keys()
@@ -92,5 +96,5 @@ def parse(raw: Raw, stack_file: str) -> StackConfig:
 
 
 def _problems_of_deployments(config: StackConfig, deployments: Deployments) -> list[Problem]:
-    found = (problem for problem in find_problems(config) if problem.path.startswith("llm:deployments."))
+    found = (problem for problem in find_problems(config) if problem.path.startswith(_PLANNED))
     return list(deployments.relevant(found))

@@ -30,8 +30,10 @@ from stacks.plan.catalog import catalog, resolve_model
 from stacks.plan.report import Report
 
 _ROOT = "llm:deployments"
-_DECIDE_THE_MACHINE = frozenset({"model", "resources", "limits", "engine", "dtype", "weights"})
-_ABOUT_THE_MODEL = ("model", "revision", "limits", "engine", "dtype")
+_DECIDE_THE_MACHINE = frozenset(
+    {"model", "resources", "limits", "engine", "dtype", "weights", "tpu", "server"}
+)
+_ABOUT_THE_MODEL = ("model", "revision", "limits", "engine", "dtype", "server")
 
 # Stands for a revision that is wrong.
 _SOME_REVISION = "0" * 40

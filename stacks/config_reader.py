@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from stacks.config_checks import Wrong, check_label, check_secret_id
 from stacks.config_errors import HIDDEN, Problem, key_path, nearest, problems_of, show, suggest
+from stacks.config_gke import ClusterConfig
 from stacks.config_models import ImageSource
 from stacks.config_sources import SECRET, Raw, Secret
 from stacks.plan.images import IMAGES
 
-LLM_KEYS = ("deployments", "environment", "hubToken", "hubTokenSecret", "images", "labels")
+LLM_KEYS = ("cluster", "deployments", "environment", "hubToken", "hubTokenSecret", "images", "labels")
 """Keys of this project: `llm:NAME`."""
 
 GCP_KEYS = ("project", "region", "zone")
@@ -113,6 +114,15 @@ class Reader:
             except ValidationError as error:
                 self.problems += problems_of(error, ImageSource, path)
         return found
+
+    def cluster(self) -> ClusterConfig:
+        """Reads the cluster that deployments on TPUs share; the usual one where its keys are wrong."""
+        given = self.mapping("llm:cluster", "write {zonal: false, releaseChannel: regular}")
+        try:
+            return ClusterConfig.model_validate(given)
+        except ValidationError as error:
+            self.problems += problems_of(error, ClusterConfig, "llm:cluster")
+            return ClusterConfig()
 
     def labels(self) -> Mapping[str, str]:
         """Reads the labels that every resource of the stack carries."""

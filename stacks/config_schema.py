@@ -12,6 +12,7 @@ from typing import Any, Union
 from pydantic import TypeAdapter
 
 from stacks.config_checks import RESERVED_LABELS, SECRET_NAME
+from stacks.config_gke import ClusterConfig
 from stacks.config_models import DEPLOYMENTS, ImageSource
 from stacks.config_reader import GCP_KEYS
 from stacks.plan import naming
@@ -79,6 +80,13 @@ def _config_keys(definitions: dict[str, Any]) -> dict[str, Any]:
             "propertyNames": {"pattern": _whole(naming.DEPLOYMENT_NAME.pattern)},
             "additionalProperties": _deployment(definitions),
         },
+        "llm:cluster": _or_unset(
+            {
+                "description": "The cluster of the deployments on topology gke-tpu; works as it is.",
+                "type": "object",
+                **_cluster(definitions),
+            }
+        ),
         "llm:hubToken": {
             "description": "Hugging Face token for gated models: pulumi config set --secret llm:hubToken",
             "anyOf": [_SECURE, {"type": "null"}],
@@ -135,6 +143,13 @@ def _deployment(definitions: dict[str, Any]) -> dict[str, Any]:
             "anyOf": [{"enum": list(catalog())}, {"$ref": _DEFINITIONS.format(model="ModelSpec")}],
         }
     return schema
+
+
+def _cluster(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The cluster's keys, without a reference: draft 7 ignores what stands beside one."""
+    _generated(ClusterConfig, definitions)
+    own = definitions.pop(ClusterConfig.__name__)
+    return {"properties": own["properties"], "additionalProperties": False}
 
 
 def _image(definitions: dict[str, Any]) -> dict[str, Any]:

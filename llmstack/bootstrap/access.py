@@ -7,9 +7,11 @@ Google can judge a condition on the resource's name, there is one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmstack.bootstrap.target import DEPLOYER, PREVIEWER, Target
+from stacks.plan.gke.cluster import NODE_ROLES
 
 PROJECT, STATE_BUCKET, KEY = "project", "state bucket", "key"
 
@@ -22,45 +24,8 @@ class Access:
     scope: str
     role: str
     why: str
-    own_buckets: bool = False
-    """Whether, among buckets and objects, it holds only for those of the stacks."""
-
-
-ACCESS: tuple[Access, ...] = (
-    Access(DEPLOYER, PROJECT, "roles/run.admin", "services and jobs, and who may call a service"),
-    Access(
-        DEPLOYER, PROJECT, "roles/artifactregistry.admin", "the image repository, and pushing images into it"
-    ),
-    Access(
-        DEPLOYER, PROJECT, "roles/storage.admin", "the model buckets and their access, staged models", True
-    ),
-    Access(DEPLOYER, PROJECT, "roles/secretmanager.admin", "the Hub token's secret and who may read it"),
-    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountCreator", "one account for each service and job"),
-    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountDeleter", "the accounts of what is removed"),
-    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountUser", "running services and jobs as their accounts"),
-    Access(
-        DEPLOYER, PROJECT, "roles/serviceusage.serviceUsageViewer", "seeing that an API is enabled already"
-    ),
-    Access(DEPLOYER, PROJECT, "roles/aiplatform.user", "weights jobs on Vertex AI"),
-    Access(DEPLOYER, STATE_BUCKET, "roles/storage.objectUser", "reading and writing states and their locks"),
-    Access(DEPLOYER, KEY, "roles/cloudkms.cryptoKeyEncrypterDecrypter", "secrets in stack files and states"),
-    Access(PREVIEWER, PROJECT, "roles/run.viewer", "reading services and jobs"),
-    Access(PREVIEWER, PROJECT, "roles/artifactregistry.reader", "reading the image repository"),
-    Access(PREVIEWER, PROJECT, "roles/storage.bucketViewer", "reading the settings of buckets"),
-    Access(
-        PREVIEWER, PROJECT, "roles/storage.objectViewer", "reading what a staged model says it holds", True
-    ),
-    Access(
-        PREVIEWER, PROJECT, "roles/secretmanager.viewer", "reading that a secret is there, not what it holds"
-    ),
-    Access(PREVIEWER, PROJECT, "roles/iam.serviceAccountViewer", "reading the accounts"),
-    Access(
-        PREVIEWER, PROJECT, "roles/iam.securityReviewer", "reading who has access to buckets and services"
-    ),
-    Access(PREVIEWER, PROJECT, "roles/serviceusage.serviceUsageViewer", "reading which APIs are enabled"),
-    Access(PREVIEWER, STATE_BUCKET, "roles/storage.objectViewer", "reading states; a preview takes no lock"),
-    Access(PREVIEWER, KEY, "roles/cloudkms.cryptoKeyDecrypter", "secrets that a program reads to preview"),
-)
+    condition: Callable[[Target], dict[str, str]] | None = None
+    """When it holds, for the accounts of a target; None for always."""
 
 
 def own_buckets(target: Target) -> dict[str, str]:
@@ -78,3 +43,76 @@ def own_buckets(target: Target) -> dict[str, str]:
         "description": "Only buckets that the project's stacks made",
         "expression": f"({neither}) || resource.name.startsWith('{prefix}')",
     }
+
+
+def node_roles(target: Target) -> dict[str, str]:  # noqa: ARG001 - conditions are asked for by target
+    """The condition that keeps who may grant roles on the project to those of a cluster's nodes.
+
+    Source: https://cloud.google.com/iam/docs/setting-limits-on-granting-roles
+    """
+    granted = "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', [])"
+    allowed = ", ".join(f"'{role}'" for role in NODE_ROLES)
+    return {
+        "title": "roles-of-nodes",
+        "description": "Grants and takes away the roles of a cluster's nodes, no other",
+        "expression": f"{granted}.hasOnly([{allowed}])",
+    }
+
+
+ACCESS: tuple[Access, ...] = (
+    Access(DEPLOYER, PROJECT, "roles/run.admin", "services and jobs, and who may call a service"),
+    Access(
+        DEPLOYER, PROJECT, "roles/artifactregistry.admin", "the image repository, and pushing images into it"
+    ),
+    Access(
+        DEPLOYER,
+        PROJECT,
+        "roles/storage.admin",
+        "the model buckets and their access, staged models",
+        own_buckets,
+    ),
+    Access(DEPLOYER, PROJECT, "roles/secretmanager.admin", "the Hub token's secret and who may read it"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountCreator", "one account for each service and job"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountDeleter", "the accounts of what is removed"),
+    Access(DEPLOYER, PROJECT, "roles/iam.serviceAccountUser", "running services and jobs as their accounts"),
+    Access(
+        DEPLOYER, PROJECT, "roles/serviceusage.serviceUsageViewer", "seeing that an API is enabled already"
+    ),
+    Access(DEPLOYER, PROJECT, "roles/aiplatform.user", "weights jobs on Vertex AI"),
+    Access(DEPLOYER, PROJECT, "roles/container.clusterAdmin", "the cluster for TPUs and its node pools"),
+    Access(DEPLOYER, PROJECT, "roles/container.developer", "what runs in the cluster"),
+    Access(DEPLOYER, PROJECT, "roles/compute.networkAdmin", "the cluster's way out: router and Cloud NAT"),
+    Access(DEPLOYER, PROJECT, "roles/compute.storageAdmin", "disks that hold weights, and their snapshots"),
+    Access(DEPLOYER, PROJECT, "roles/iap.admin", "who passes a Gateway's Identity-Aware Proxy"),
+    Access(
+        DEPLOYER,
+        PROJECT,
+        "roles/resourcemanager.projectIamAdmin",
+        "the role of the cluster's nodes on the project",
+        node_roles,
+    ),
+    Access(DEPLOYER, STATE_BUCKET, "roles/storage.objectUser", "reading and writing states and their locks"),
+    Access(DEPLOYER, KEY, "roles/cloudkms.cryptoKeyEncrypterDecrypter", "secrets in stack files and states"),
+    Access(PREVIEWER, PROJECT, "roles/run.viewer", "reading services and jobs"),
+    Access(PREVIEWER, PROJECT, "roles/artifactregistry.reader", "reading the image repository"),
+    Access(PREVIEWER, PROJECT, "roles/storage.bucketViewer", "reading the settings of buckets"),
+    Access(
+        PREVIEWER,
+        PROJECT,
+        "roles/storage.objectViewer",
+        "reading what a staged model says it holds",
+        own_buckets,
+    ),
+    Access(
+        PREVIEWER, PROJECT, "roles/secretmanager.viewer", "reading that a secret is there, not what it holds"
+    ),
+    Access(PREVIEWER, PROJECT, "roles/iam.serviceAccountViewer", "reading the accounts"),
+    Access(
+        PREVIEWER, PROJECT, "roles/iam.securityReviewer", "reading who has access to buckets and services"
+    ),
+    Access(PREVIEWER, PROJECT, "roles/serviceusage.serviceUsageViewer", "reading which APIs are enabled"),
+    Access(PREVIEWER, PROJECT, "roles/container.viewer", "reading the cluster and what runs in it"),
+    Access(PREVIEWER, PROJECT, "roles/compute.viewer", "reading router, Cloud NAT, disks and snapshots"),
+    Access(PREVIEWER, STATE_BUCKET, "roles/storage.objectViewer", "reading states; a preview takes no lock"),
+    Access(PREVIEWER, KEY, "roles/cloudkms.cryptoKeyDecrypter", "secrets that a program reads to preview"),
+)

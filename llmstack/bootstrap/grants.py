@@ -10,7 +10,7 @@ from typing import Any
 
 from googleapiclient.http import HttpRequest
 
-from llmstack.bootstrap.access import ACCESS, KEY, PROJECT, STATE_BUCKET, own_buckets
+from llmstack.bootstrap.access import ACCESS, KEY, PROJECT, STATE_BUCKET
 from llmstack.bootstrap.errors import BadRequestError, NotYetError
 from llmstack.bootstrap.federation import DEPLOY, PREVIEW
 from llmstack.bootstrap.google import Google, Purpose
@@ -184,7 +184,7 @@ def _of(target: Target, scope: str) -> list[Grant]:
         Grant(
             access.role,
             f"serviceAccount:{access.account}@{target.project}.iam.gserviceaccount.com",
-            own_buckets(target) if access.own_buckets else None,
+            access.condition(target) if access.condition else None,
         )
         for access in ACCESS
         if access.scope == scope

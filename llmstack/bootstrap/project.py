@@ -11,7 +11,7 @@ from llmstack.bootstrap.steps import Change, Found
 from llmstack.bootstrap.target import Target
 from stacks.plan.apis import required_apis
 from stacks.plan.hardware import BUILT_TOPOLOGIES
-from stacks.plan.runners import CLOUD_RUN, VERTEX
+from stacks.plan.runners import CLOUD_RUN, KUBERNETES, VERTEX
 
 UNKNOWN_NUMBER = "PROJECT_NUMBER"
 """Stands for the number in a dry run that cannot read it yet, because the API is not enabled."""
@@ -25,7 +25,8 @@ _ENABLE_AT_ONCE = 20
 
 def needed_apis() -> tuple[str, ...]:
     """The APIs of all that this version builds, wherever weights jobs run, and of the preparation itself."""
-    stacks = required_apis(BUILT_TOPOLOGIES, (CLOUD_RUN, VERTEX), hub_token=True)
+    runners = (CLOUD_RUN, VERTEX, KUBERNETES)
+    stacks = required_apis(BUILT_TOPOLOGIES, runners, hub_token=True, gateway=True)
     return tuple(sorted(_OWN_APIS | set(stacks)))
 
 

@@ -11,7 +11,7 @@ from llmstack.output import console, fail, gib, print_json, print_table
 from stacks.config_errors import suggest
 from stacks.plan.catalog import catalog
 from stacks.plan.fit import fit_model
-from stacks.plan.hardware import TOPOLOGIES
+from stacks.plan.hardware import TOPOLOGIES, engines_for
 from stacks.plan.types import FitRow
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -23,7 +23,7 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         print_json({name: entry.model_dump(mode="json", by_alias=True) for name, entry in entries.items()})
         return
-    columns = ("model", "family", "parameters", "checkpoint", "context", "licence", "gated")
+    columns = ("model", "family", "parameters", "checkpoint", "context", "licence", "gated", "on TPUs")
     rows = [
         (
             name,
@@ -33,6 +33,7 @@ def models(as_json: AsJson = False) -> None:
             entry.context,
             entry.licence,
             "yes" if entry.gated else "no",
+            ", ".join(engine.name for engine in engines_for(entry, "gke-tpu")) or "-",
         )
         for name, entry in entries.items()
     ]

@@ -9,6 +9,10 @@ import typer
 from llmstack.output import fail, print_json
 from llmstack.project import find_root, stack_file
 from rehearsal.driver import Rehearsal, RehearsalError
+from rehearsal.given import put_given
+from rehearsal.world import World
+from stacks.config import ConfigError, from_stack_file
+from stacks.plan import build_plan
 
 Stack = Annotated[str, typer.Argument(help="Stack, for instance local.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document.")]
@@ -21,6 +25,7 @@ def env(stack: Stack, as_json: AsJson = False) -> None:
     try:
         rehearsal = Rehearsal(root, stack)
         rehearsal.prepare()
+        _put_given(rehearsal)
         rehearsal.hub()
         rehearsal.ensure_stack()
     except RehearsalError as error:
@@ -42,3 +47,15 @@ def down(stack: Stack, as_json: AsJson = False) -> None:
         fail(str(error))
     if as_json:
         print_json({"stack": stack, "left": rehearsal.leftovers()})
+
+
+def _put_given(rehearsal: Rehearsal) -> None:
+    """Put what the stack takes for granted into its rehearsed cloud, for instance the secret with a token."""
+    try:
+        plan = build_plan(from_stack_file(rehearsal.stack_file()))
+    except ConfigError:
+        # A stack file may still be in the making; `pulumi preview` tells every fault of it.
+        return
+    world = World(rehearsal.folder)
+    put_given(world, plan)
+    world.close()

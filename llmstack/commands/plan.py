@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from llmstack.commands.plan_gke import cluster_rows, deployment_rows, idle_text
 from llmstack.output import console, gib, print_json, print_table
 from llmstack.project import find_root, load_plan
-from stacks.plan.types import CloudRunPlan, Sizing, StackPlan
+from stacks.plan.types import CloudRunPlan, DeploymentPlan, Sizing, StackPlan
 
 
 def plan(
@@ -22,8 +23,12 @@ def plan(
         print_json(asdict(decided))
         return
     _foundation(decided)
+    if decided.cluster is not None:
+        print_table(f"Cluster {decided.cluster.name}", ("what", "value"), cluster_rows(decided.cluster))
     for deployment in decided.deployments.values():
         _deployment(deployment)
+    if cost := idle_text(decided):
+        console.print(f"{cost}\n", markup=False, soft_wrap=True)
     for warning in decided.warnings:
         console.print(f"warning: {warning}", markup=False)
     for note in decided.notes:
@@ -44,15 +49,23 @@ def _foundation(decided: StackPlan) -> None:
     print_table(f"Stack {decided.stack}", ("what", "value"), rows)
 
 
-def _deployment(deployment: CloudRunPlan) -> None:
+def _deployment(deployment: DeploymentPlan) -> None:
+    rows = _on_cloud_run(deployment) if isinstance(deployment, CloudRunPlan) else deployment_rows(deployment)
+    print_table(f"{deployment.deployment} on {deployment.topology}", ("what", "value"), rows)
+    for line in deployment.sizing.lines:
+        console.print(f"  {gib(line.bytes):>10}  {line.what}: {line.arithmetic}", markup=False)
+    console.print(f"  {gib(deployment.sizing.need_bytes):>10}  needed in all\n", markup=False)
+
+
+def _on_cloud_run(deployment: CloudRunPlan) -> list[tuple[str, str]]:
     probe = deployment.startup_probe
-    rows = [
+    return [
         ("model", f"{deployment.model} at {deployment.staged.revision}"),
         ("engine", f"{deployment.engine}, computing in {deployment.dtype}"),
         ("weights", f"{deployment.staged.uri}/"),
         ("staging job", f"{deployment.weights.job_name}: {_machine(deployment.weights.sizing)}"),
         ("service", f"{deployment.service_name}: {_machine(deployment.sizing)}"),
-        ("accounts", f"{deployment.account.email}, {deployment.weights.account.email}"),
+        ("accounts", ", ".join(account.email for account in deployment.accounts)),
         ("instances", f"{deployment.min_instances} to {deployment.max_instances}"),
         ("requests per instance", f"{deployment.concurrency} at once, {deployment.timeout_seconds} s each"),
         (
@@ -62,10 +75,6 @@ def _deployment(deployment: CloudRunPlan) -> None:
         ),
         ("may call it", ", ".join(deployment.invokers) or "nobody yet"),
     ]
-    print_table(f"{deployment.deployment} on {deployment.topology}", ("what", "value"), rows)
-    for line in deployment.sizing.lines:
-        console.print(f"  {gib(line.bytes):>10}  {line.what}: {line.arithmetic}", markup=False)
-    console.print(f"  {gib(deployment.sizing.need_bytes):>10}  needed in all\n", markup=False)
 
 
 def _machine(sizing: Sizing) -> str:

@@ -44,6 +44,10 @@ class Foresight:
     create: dict[str, Wanted] = field(default_factory=dict)
     providers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def can_ask(self, wanted: Wanted) -> bool:
+        """Whether a resource's provider is known: not that of a cluster which the state does not have."""
+        return UNKNOWN not in self.providers.get(wanted.provider, {}).values()
+
 
 def foresee(stack: automation.Stack) -> Foresight:
     """Preview a stack.

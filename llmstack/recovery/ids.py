@@ -61,11 +61,41 @@ ID_FORMS: Final[Mapping[str, IdForm]] = {
     "gcp:secretmanager/secret:Secret": IdForm(
         "projects/{project}/secrets/{secretId}", "labels", "pulumi_gcp.secretmanager.Secret, Import"
     ),
+    "gcp:container/cluster:Cluster": IdForm(
+        "projects/{project}/locations/{location}/clusters/{name}",
+        "resourceLabels",
+        "pulumi_gcp.container.Cluster, Import",
+    ),
+    # Pools, routers and NATs have no labels: the cluster of a pool, and the names of the others, say whose.
+    "gcp:container/nodePool:NodePool": IdForm(
+        "{cluster}/nodePools/{name}", "", "the id that the provider itself gives a pool"
+    ),
+    "gcp:compute/router:Router": IdForm(
+        "projects/{project}/regions/{region}/routers/{name}", "name", "pulumi_gcp.compute.Router, Import"
+    ),
+    "gcp:compute/routerNat:RouterNat": IdForm(
+        "projects/{project}/regions/{region}/routers/{router}/{name}",
+        "name",
+        "pulumi_gcp.compute.RouterNat, Import",
+    ),
+    "gcp:compute/disk:Disk": IdForm(
+        "projects/{project}/zones/{zone}/disks/{name}", "labels", "pulumi_gcp.compute.Disk, Import"
+    ),
+    "gcp:compute/snapshot:Snapshot": IdForm(
+        "projects/{project}/global/snapshots/{name}", "labels", "pulumi_gcp.compute.Snapshot, Import"
+    ),
     # Google gives the number, so every number that is likely is looked at; the secret says whose it is.
     SECRET_VERSION: IdForm(
         "{secret}/versions/{number}", "", "pulumi_gcp.secretmanager.SecretVersion, Import"
     ),
 }
+
+_KUBERNETES: Final = "kubernetes:"
+_OBJECT_SOURCE: Final = "https://www.pulumi.com/registry/packages/kubernetes/ (Import of each resource)"
+NAMESPACED: Final = IdForm("{namespace}/{name}", "labels", _OBJECT_SOURCE)
+"""Of a Kubernetes object of any kind, made of its `metadata`: a second one of a name is refused."""
+CLUSTER_WIDE: Final = IdForm("{name}", "labels", _OBJECT_SOURCE)
+"""Of a Kubernetes object that no namespace holds."""
 
 IDEMPOTENT: Final[Mapping[str, str]] = {
     "gcp:projects/service:Service": "enabling an API that is enabled changes nothing",
@@ -80,16 +110,30 @@ def is_idempotent(type_: str) -> bool:
     return type_ in IDEMPOTENT or type_.lower().endswith("iammember")
 
 
+def form_of(type_: str, inputs: Mapping[str, Any]) -> IdForm | None:
+    """The form of a resource's id; None where there is no rule for its type.
+
+    Args:
+        type_: The type's token.
+        inputs: What the program wants.
+    """
+    if type_.startswith(_KUBERNETES):
+        return NAMESPACED if _named(type_, inputs).get("namespace") else CLUSTER_WIDE
+    return ID_FORMS.get(type_)
+
+
 def import_id(type_: str, inputs: Mapping[str, Any]) -> str | None:
-    """The id of a resource with these inputs; None where one of them is not known yet.
+    """The id of a resource with these inputs; None where one of them is not known yet, or there is no rule.
 
     What depends on a resource that the state does not have cannot have been made after it.
     """
-    form = ID_FORMS[type_].form
-    names = [name for _, name, _, _ in string.Formatter().parse(form) if name]
-    values = {name: inputs.get(name) for name in names}
+    found = form_of(type_, inputs)
+    if found is None:
+        return None
+    names = [name for _, name, _, _ in string.Formatter().parse(found.form) if name]
+    values = {name: _named(type_, inputs).get(name) for name in names}
     known = all(isinstance(value, str) and value and UNKNOWN not in value for value in values.values())
-    return form.format_map(values) if known else None
+    return found.form.format_map(values) if known else None
 
 
 def is_ours(type_: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bool:
@@ -100,9 +144,11 @@ def is_ours(type_: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -
         inputs: What the program wants.
         outputs: What exists.
     """
-    mark = ID_FORMS[type_].marks
+    found = form_of(type_, inputs)
+    mark = found.marks if found else ""
     if not mark:
         return True
+    inputs, outputs = _named(type_, inputs), _named(type_, outputs)
     wanted = inputs.get(mark)
     if not wanted:
         return False
@@ -111,3 +157,9 @@ def is_ours(type_: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -
     if isinstance(wanted, Mapping) and isinstance(there, Mapping):
         return all(there.get(key) == value for key, value in wanted.items())
     return bool(wanted == there)
+
+
+def _named(type_: str, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a resource's name and labels are: Kubernetes has them one level down."""
+    inner = properties.get("metadata") if type_.startswith(_KUBERNETES) else properties
+    return inner if isinstance(inner, Mapping) else {}

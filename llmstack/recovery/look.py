@@ -122,7 +122,9 @@ class Look:
         claims: list[dict[str, Any]] = []
         references: dict[str, str] = {}
         for provider in dict.fromkeys(probe.provider for probe in probes):
-            type_, name = provider.split("::")[2:]
+            types, name = provider.split("::")[2:]
+            # Below a component, the types of what it is below come first.
+            type_ = types.rpartition("$")[2]
             urn = f"urn:pulumi:{_STACK}::{_PROJECT}::{type_}::{name}"
             inputs = dict(self._providers[provider])
             claims.append(_claim(urn, type_, "look") | {"inputs": inputs, "outputs": inputs})

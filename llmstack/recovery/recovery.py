@@ -13,7 +13,7 @@ from pulumi import automation
 from llmstack.engine import EngineEnvironment
 from llmstack.recovery.errors import RecoveryError
 from llmstack.recovery.foresight import Foresight, foresee
-from llmstack.recovery.ids import ID_FORMS, SECRET_VERSION, import_id, is_idempotent, is_ours
+from llmstack.recovery.ids import SECRET_VERSION, form_of, import_id, is_idempotent, is_ours
 from llmstack.recovery.importing import import_all
 from llmstack.recovery.look import Look, Probe, Sighting
 from llmstack.recovery.state import deployment, resources
@@ -207,8 +207,11 @@ def _unopened(stack: str, error: automation.CommandError) -> RecoveryError:
 
 
 def _hidden(foresight: Foresight) -> bool:
-    wanted = (each for each in foresight.create.values() if each.type in ID_FORMS)
-    return any(import_id(each.type, {**each.inputs, "number": "1"}) is None for each in wanted)
+    wanted = (each for each in foresight.create.values() if form_of(each.type, each.inputs))
+    return any(
+        import_id(each.type, {**each.inputs, "number": "1"}) is None or not foresight.can_ask(each)
+        for each in wanted
+    )
 
 
 def _of(secret: SecretSeen) -> tuple[Probe, ...]:
@@ -218,9 +221,9 @@ def _of(secret: SecretSeen) -> tuple[Probe, ...]:
 def _single_probes(foresight: Foresight) -> Iterator[tuple[str, Probe]]:
     """What would be created and has one id, by URN."""
     for urn, wanted in foresight.create.items():
-        if wanted.type in ID_FORMS and wanted.type != SECRET_VERSION:
+        if wanted.type != SECRET_VERSION:
             id = import_id(wanted.type, wanted.inputs)
-            if id is not None:
+            if id is not None and foresight.can_ask(wanted):
                 yield urn, Probe(wanted.type, id, wanted.provider)
 
 
@@ -238,7 +241,8 @@ def _foreign(
     for urn, probe in probes.items():
         wanted = foresight.create[urn]
         if probe in found and not is_ours(probe.type, wanted.inputs, found[probe].outputs):
-            mark = ID_FORMS[probe.type].marks
+            form = form_of(probe.type, wanted.inputs)
+            mark = form.marks if form else ""
             note = f"not this stack's, by its {mark}: choose another name, delete it, or import it yourself"
             yield Row(wanted.name, probe.type, probe.id, "foreign", note)
 
@@ -253,7 +257,8 @@ def _unreadable(
 
 def _unsupported(foresight: Foresight) -> Iterator[Row]:
     for wanted in foresight.create.values():
-        if not wanted.component and wanted.type not in ID_FORMS and not is_idempotent(wanted.type):
+        ruled = form_of(wanted.type, wanted.inputs) is not None or is_idempotent(wanted.type)
+        if not wanted.component and not ruled:
             note = "no rule says under which id to look for this type; if `up` says 409, import it yourself"
             yield Row(wanted.name, wanted.type, "", "unsupported", note)
 

@@ -129,11 +129,7 @@ class DressRehearsal:
 
     def _destroy(self, stack: automation.Stack, plan: StackPlan) -> None:
         if plan.foundation.deletion_protection:
-            blocked = self._run("destroy of the protected stack", stack.destroy)
-            standing = self._standing(plan)
-            held = blocked.failed and standing
-            detail = "protected, as configured" if held else "destroy took what is protected"
-            self._check("destroy is blocked", held, detail)
+            self._try_protection(stack)
             self._say(f"{_ENVIRONMENT_KEY} becomes {_UNPROTECTED} in the copy, to take the stack down")
             stack.set_config(_ENVIRONMENT_KEY, automation.ConfigValue(_UNPROTECTED))
             if not self._succeeded("unprotect", self._run("up without protection", stack.up)):
@@ -143,10 +139,25 @@ class DressRehearsal:
             left = [name for name in self.rehearsal.leftovers() if name not in self._given]
             self._check("nothing is left over", not left, "; ".join(left))
 
-    def _standing(self, plan: StackPlan) -> bool:
-        """Whether the bucket, which holds what cannot be made again in a minute, is still there."""
+    def _try_protection(self, stack: automation.Stack) -> None:
+        """Destroy what is protected, as somebody would by mistake: it must fail, and take nothing."""
+        before = self._standing()
+        blocked = self._run("preview of a destroy", stack.preview_destroy)
+        if not blocked.failed:
+            blocked = self._run("destroy of the protected stack", stack.destroy)
+        gone = sorted(before - self._standing())
+        if not blocked.failed:
+            detail = "destroy took what is protected"
+        elif gone:
+            detail = f"destroy failed, but took {', '.join(gone)}"
+        else:
+            detail = "protected, as configured"
+        self._check("destroy is blocked", blocked.failed and not gone, detail)
+
+    def _standing(self) -> set[str]:
+        """What there is in the rehearsed cloud."""
         world = World(self.rehearsal.folder)
-        found = world.get(f"storage.googleapis.com/buckets/{plan.foundation.bucket.name}") is not None
+        found = {record.name for record in world.list()}
         world.close()
         return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -18,17 +19,19 @@ from pydantic.alias_generators import to_camel
 
 from providers.base.errors import ProviderError, one_line
 from providers.modelops.client import TRANSIENT_STATUSES, Google, NotFound, TemporaryError, no_credentials
+from providers.modelops.kubernetes_stream import open_stream
 
 if TYPE_CHECKING:  # The client has a module for every kind of object: it takes a second to import.
     from kubernetes.client import ApiClient
+    from websocket import WebSocket
 
 REQUEST_TIMEOUT_SECONDS = 30
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_NEEDS = (
-    "roles/container.developer on the project, or a Role in namespace {namespace} that allows get, create "
-    "and delete of jobs, and list of pods and events"
+STAGING_NEEDS = (
+    "whoever runs Pulumi needs roles/container.developer on the project, or a Role in namespace {namespace} "
+    "that allows get, create and delete of jobs, and list of pods and events"
 )
-
+"""What the runner of weights jobs may do, for the message of a refusal."""
 
 _GOOGLE_LOGIN = (
     "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS, as somebody who may "
@@ -82,14 +85,16 @@ class Cluster:
     Args:
         access: how to reach it.
         google: gives credentials and retries.
+        needs: who needs which role to do what this is for, with `{namespace}`; for the message of a refusal.
 
     Raises:
         ProviderError: the kubeconfig cannot be used.
     """
 
-    def __init__(self, access: ClusterAccess, google: Google) -> None:
+    def __init__(self, access: ClusterAccess, google: Google, needs: str = STAGING_NEEDS) -> None:
         self._access = access
         self._google = google
+        self._needs = needs
         self._client = self._kubeconfig_client() if access.kubeconfig else self._google_client()
 
     def ask(
@@ -124,20 +129,54 @@ class Cluster:
         """
 
         def once() -> dict[str, Any]:
-            from kubernetes.client import ApiException
-
-            try:
+            with self._explaining(what, path):
                 return self._send(method, path, body, query)
-            except ApiException as error:
-                raise self._explained(what, path, error) from error
-            except urllib3.exceptions.HTTPError as error:
-                raise self._unreachable(what, error) from error
-            except auth_errors.TransportError as error:
-                raise TemporaryError(f"{what}: cannot reach Google ({one_line(error)})") from error
-            except auth_errors.GoogleAuthError as error:
-                raise no_credentials(error) from error
 
         return self._google.retrying()(once) if repeat else once()
+
+    def connect(self, what: str, path: str, query: Sequence[tuple[str, str]] = ()) -> WebSocket:
+        """Opens a connection of the API that goes both ways, for instance to a pod's port.
+
+        Args:
+            what: what is being done, to begin an error's message with.
+            path: below the cluster's address.
+            query: parameters of the address.
+
+        Raises:
+            NotFound: there is no such object or namespace.
+            TemporaryError: the cluster cannot be reached or is busy.
+            ProviderError: the cluster refused.
+        """
+        from kubernetes.client import ApiException
+        from websocket import WebSocketBadStatusException, WebSocketException
+
+        with self._explaining(what, path):
+            _, url, headers, *_ = self._client.param_serialize(
+                "GET", path, query_params=list(query), auth_settings=["BearerToken"]
+            )
+            try:
+                return open_stream(self._client.configuration, url, headers, _LOOPBACK)
+            except WebSocketBadStatusException as error:
+                said = (error.resp_body or b"").decode(errors="replace")
+                raise ApiException(error.status_code, "handshake refused", body=said) from error
+            except (WebSocketException, OSError) as error:
+                raise self._unreachable(what, error) from error
+
+    @contextmanager
+    def _explaining(self, what: str, path: str) -> Iterator[None]:
+        """Turns what the clients raise into errors for a person."""
+        from kubernetes.client import ApiException
+
+        try:
+            yield
+        except ApiException as error:
+            raise self._explained(what, path, error) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(what, error) from error
+        except auth_errors.TransportError as error:
+            raise TemporaryError(f"{what}: cannot reach Google ({one_line(error)})") from error
+        except auth_errors.GoogleAuthError as error:
+            raise no_credentials(error) from error
 
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Sequence[tuple[str, str]]
@@ -216,14 +255,15 @@ class Cluster:
             return ProviderError(f"{what}: {self._access.place} does not know the caller (401); {remedy}")
         if status == 403:
             namespace = path.partition("/namespaces/")[2].partition("/")[0]
-            needs = _NEEDS.format(namespace=namespace)
-            return ProviderError(f"{what}: refused (403); whoever runs Pulumi needs {needs}. It says: {said}")
+            needs = self._needs.format(namespace=namespace)
+            return ProviderError(f"{what}: refused (403); {needs}. It says: {said}")
         kind = {404: NotFound, 409: Conflict}.get(status, ProviderError)
         return kind(f"{what}: {'not found' if status == 404 else f'the cluster answered {status}'}: {said}")
 
     def _unreachable(self, what: str, error: Exception) -> ProviderError:
         cause = one_line(getattr(error, "reason", None) or error)
-        if "certificate verify failed" in cause:
+        # The two clients spell it in two ways.
+        if "certificate verify failed" in cause.lower().replace("_", " "):
             return ProviderError(
                 f"{what}: {self._access.place} has a certificate that is not trusted ({cause}); "
                 "give the cluster's own as `caCertificate`, or use its DNS endpoint"

@@ -5,13 +5,13 @@ Fields as the Job API describes them: https://kubernetes.io/docs/concepts/worklo
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from providers.modelops.exit_codes import final_codes
 from providers.modelops.kubernetes_access import ClusterAccess
-from providers.modelops.runners import LABEL, Definition, Name, Text
+from providers.modelops.runners import DEFINITION_LABEL, LABEL, Definition, Name, Text
 
 CONTAINER: Final = "weights"
 USER: Final = 65532
@@ -19,9 +19,11 @@ USER: Final = 65532
 KEPT_SECONDS: Final = 7 * 24 * 60 * 60
 """How long an ended Job stays: its end is read within hours, and a person may want its log for some days."""
 _TMP: Final = "/tmp"  # noqa: S108 - the container's own
+_LABEL_KEY = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$"
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 Quantity = Annotated[str, Field(pattern=_QUANTITY)]
+LabelKey = Annotated[str, Field(pattern=_LABEL_KEY)]
 
 
 class SecretReference(BaseModel):
@@ -47,6 +49,10 @@ class KubernetesDefinition(Definition):
     """Variables whose values are in Secrets, by name of the variable."""
     max_retries: Annotated[int, Field(ge=0)] = 3
     """How often a failed attempt is repeated, where another attempt may end better."""
+    node_selector: dict[LabelKey, str] = Field(default_factory=dict)
+    """Labels of the nodes that it may run on. Those with TPUs or GPUs are tainted; it tolerates nothing."""
+
+    no_work: ClassVar[frozenset[str]] = Definition.no_work | {"cluster"}
 
 
 def job_object(definition: KubernetesDefinition, name: str, label: str) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def job_object(definition: KubernetesDefinition, name: str, label: str) -> dict[
         name: the object's name.
         label: value of `LABEL`.
     """
-    labels = {**definition.labels, LABEL: label}
+    labels = {**definition.labels, LABEL: label, DEFINITION_LABEL: definition.digest}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -90,6 +96,7 @@ def _pod(definition: KubernetesDefinition) -> dict[str, Any]:
     return {
         "restartPolicy": "Never",
         "serviceAccountName": definition.service_account,
+        **({"nodeSelector": definition.node_selector} if definition.node_selector else {}),
         # The image asks Google's metadata server who it is; nothing in it speaks to the cluster.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -16,7 +16,7 @@ from providers.modelops.client import Google, NotFound, TemporaryError
 from providers.modelops.kubernetes_access import Cluster, ClusterAccess, Conflict
 from providers.modelops.kubernetes_definition import KubernetesDefinition, job_object
 from providers.modelops.kubernetes_state import Body, ended, failure, last_end, waits_for
-from providers.modelops.runners import Definition, Execution, Job, Runner, Work
+from providers.modelops.runners import DEFINITION_LABEL, Definition, Execution, Job, Runner, Work
 
 _NAMESPACE = r"(?P<cluster>[^/].*)/k8s/namespaces/(?P<namespace>[a-z0-9]([a-z0-9-]*[a-z0-9])?)"
 _EXECUTION = re.compile(rf"{_NAMESPACE}/jobs/(?P<name>[^/]+)/executions/(?P<uid>[^/]+)")
@@ -66,7 +66,7 @@ class KubernetesJobs(Runner):
 
     def begin(self, work: Work) -> Execution:
         """See `Runner.begin`. A Job of the same name that has ended is removed first: its model is not there,
-        or nobody would begin.
+        or nobody would begin. So is one by another definition.
         """
         place, definition = self._place(work), _definition(work)
         cluster = self._cluster(work)
@@ -74,7 +74,7 @@ class KubernetesJobs(Runner):
 
         def attempt() -> Execution:
             found = self._get(cluster, place, repeat=False)
-            if found is not None and not _usable(found):
+            if found is not None and not (_usable(found) and _is_by(found, definition)):
                 self._delete(cluster, place, found["metadata"]["uid"], repeat=False)
                 found = None
             return _execution(place, found or self._create(cluster, place, body))
@@ -87,6 +87,14 @@ class KubernetesJobs(Runner):
         place = self._place(work)
         found = self._get(self._cluster(work), place)
         return _execution(place, found) if found is not None and _usable(found) else None
+
+    def outdated(self, work: Work) -> Execution | None:
+        """See `Runner.outdated`."""
+        place = self._place(work)
+        found = self._get(self._cluster(work), place)
+        if found is None or not _usable(found) or _is_by(found, _definition(work)):
+            return None
+        return _execution(place, found)
 
     def execution(self, name: str) -> Execution:
         """See `Runner.execution`. One whose Job was deleted has ended when its last pod has."""
@@ -202,6 +210,11 @@ def _definition(work: Work) -> KubernetesDefinition:
 
 def _usable(job: Body) -> bool:
     return ended(job) is None and "deletionTimestamp" not in job["metadata"]
+
+
+def _is_by(job: Body, definition: KubernetesDefinition) -> bool:
+    """Whether a Job was made by a definition."""
+    return bool(job["metadata"].get("labels", {}).get(DEFINITION_LABEL) == definition.digest)
 
 
 def _pod_ended(pod: Body) -> bool:

@@ -46,11 +46,12 @@ def waits_for(job: Body, pods: Sequence[Body], events: Sequence[Body]) -> str:
     failed = int(job.get("status", {}).get("failed", 0))
     before = f"after {failed} failed attempt{'s' if failed > 1 else ''}" if failed else ""
     live = [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
-    reason = _pod_waits_for(max(live, key=_created)) if live else _last_warning(events)
+    reason = pod_waits_for(max(live, key=_created)) if live else _last_warning(events)
     return "; ".join(part for part in (reason, before) if part)
 
 
-def _pod_waits_for(pod: Body) -> str:
+def pod_waits_for(pod: Body) -> str:
+    """What keeps a pod from running, in the scheduler's or the kubelet's words; empty where nothing does."""
     status = pod.get("status", {})
     for container in status.get("containerStatuses", []):
         waiting = container.get("state", {}).get("waiting", {})

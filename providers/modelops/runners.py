@@ -6,6 +6,8 @@ starts the container, the same image is run with the same arguments, and the sam
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from providers.modelops.client import Google
 
 LABEL = "llm-target"
 """Label of an execution that says what it stages; an interrupted deployment finds it again by this."""
+DEFINITION_LABEL = "llm-definition"
+"""Label of an execution with `Definition.digest`, where the platform keeps no definition: one that runs by
+another definition is stopped, for what a person has just corrected would otherwise not be what runs."""
 
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -44,7 +49,16 @@ class Definition(BaseModel):
     timeout_seconds: Annotated[int, Field(ge=1)]
     """Longest that an execution may take, in seconds."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """Labels of each execution, beside `llm-target`."""
+    """Labels of each execution, beside `llm-target` and `llm-definition`."""
+
+    no_work: ClassVar[frozenset[str]] = frozenset({"labels"})
+    """Fields that do not change what an execution does."""
+
+    @property
+    def digest(self) -> str:
+        """Value of `DEFINITION_LABEL`: the same for definitions whose executions do the same."""
+        fields = self.model_dump(mode="json", exclude=set(self.no_work))
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +131,8 @@ class Runner(ABC):
 
     @abstractmethod
     def begin(self, work: Work) -> Execution:
-        """An execution that stages the work's target: one that runs already, else a new one.
+        """An execution that stages the work's target: one that runs already by the same definition, else a
+        new one.
 
         Starting may not be idempotent on the platform: when an answer is lost, the execution may run all the
         same. So each attempt looks first.
@@ -126,6 +141,13 @@ class Runner(ABC):
     @abstractmethod
     def running(self, work: Work) -> Execution | None:
         """The newest execution of the job that stages the target and has not ended; None if there is none."""
+
+    def outdated(self, work: Work) -> Execution | None:  # noqa: ARG002
+        """An execution that stages the target and has not ended, by another definition than the work's.
+
+        None where there is none, and on a platform that keeps definitions: there it is the job that changes.
+        """
+        return None
 
     @abstractmethod
     def execution(self, name: str) -> Execution:

@@ -139,6 +139,9 @@ class StagedModel(Resource):
     async def _ensure(self, inputs: StagedInputs, urn: str, timeout: float | None) -> Properties:
         """Stages the model unless it is there, and gives the outputs."""
         found = await self.provider.blocking(self._storage.inspect, inputs.place, inputs.source)
+        if isinstance(found, Missing) and await self._stop_outdated(inputs, urn):
+            # It may have ended just before it was stopped.
+            found = await self.provider.blocking(self._storage.inspect, inputs.place, inputs.source)
         if isinstance(found, Missing):
             execution = await self.provider.blocking(self._runners.of(inputs.job).begin, inputs.work)
             found = await self._finish(inputs, execution, urn, timeout or DEFAULT_TIMEOUT_SECONDS)
@@ -168,10 +171,26 @@ class StagedModel(Resource):
 
     async def _stop(self, inputs: StagedInputs, urn: str) -> None:
         """Stops an execution that would write what is about to be deleted."""
+        running = await self.provider.blocking(self._runners.of(inputs.job).running, inputs.work)
+        if running is not None:
+            await self._end(inputs, urn, running, "is not deleted")
+
+    async def _stop_outdated(self, inputs: StagedInputs, urn: str) -> bool:
+        """Stops an execution that was begun by another definition, and says whether there was one.
+
+        Two that write the same objects at once would undo each other's work.
+        """
+        outdated = await self.provider.blocking(self._runners.of(inputs.job).outdated, inputs.work)
+        if outdated is None:
+            return False
+        name = outdated.short_name
+        self.provider.log.status(urn, f"stopping {name}, which another definition began")
+        await self._end(inputs, urn, outdated, "is not staged")
+        return True
+
+    async def _end(self, inputs: StagedInputs, urn: str, running: Execution, otherwise: str) -> None:
+        """Stops an execution and waits until it has stopped."""
         runner = self._runners.of(inputs.job)
-        running = await self.provider.blocking(runner.running, inputs.work)
-        if running is None:
-            return
         await self.provider.blocking(runner.cancel, running.name)
         try:
             wait = self._wait(inputs, urn, "stopping the staging", STOP_TIMEOUT_SECONDS)
@@ -180,7 +199,7 @@ class StagedModel(Resource):
             # Ending without success is what was asked for; not ending is not.
             last = await self.provider.blocking(runner.execution, running.name)
             if not last.done:
-                raise ProviderError(f"{inputs.target} is not deleted: {stopped}") from stopped
+                raise ProviderError(f"{inputs.target} {otherwise}: {stopped}") from stopped
 
     def _wait(self, inputs: StagedInputs, urn: str, what: str, timeout: float) -> Wait:
         bucket = f"bucket {inputs.place.bucket}"

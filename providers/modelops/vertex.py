@@ -16,7 +16,7 @@ from pydantic import Field
 
 from providers.base.errors import ProviderError, one_line
 from providers.modelops.client import NotFound, TemporaryError
-from providers.modelops.runners import LABEL, Definition, Execution, Job, Runner, Text, Work
+from providers.modelops.runners import DEFINITION_LABEL, LABEL, Definition, Execution, Job, Runner, Text, Work
 
 _NAME = re.compile(r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/customJobs/(?P<job>[^/]+)")
 # https://cloud.google.com/vertex-ai/docs/training/understanding-training-service, "Handle common errors".
@@ -51,14 +51,19 @@ class VertexJobs(Runner):
         """See `Runner.begin`."""
 
         def attempt() -> Execution:
-            return self._live(work, repeat=False) or self._create(work)
+            live = self._live(work, repeat=False)
+            return next((_execution(one) for one in live if _is_by(one, work)), None) or self._create(work)
 
         execution: Execution = self.google.retrying()(attempt)
         return execution
 
     def running(self, work: Work) -> Execution | None:
         """See `Runner.running`."""
-        return self._live(work)
+        return next(map(_execution, self._live(work)), None)
+
+    def outdated(self, work: Work) -> Execution | None:
+        """See `Runner.outdated`."""
+        return next((_execution(one) for one in self._live(work) if not _is_by(one, work)), None)
 
     def execution(self, name: str) -> Execution:
         """See `Runner.execution`."""
@@ -104,14 +109,14 @@ class VertexJobs(Runner):
         }
         return [f"{parent}/customJobs/{name}" for name in sorted(names)]
 
-    def _live(self, work: Work, repeat: bool = True) -> Execution | None:
+    def _live(self, work: Work, repeat: bool = True) -> list[dict[str, Any]]:
+        """Those that stage the target and have not ended, the newest first."""
         live = [
             item
             for item in self._named(work.job, repeat)
             if item.get("labels", {}).get(LABEL) == work.label and not _execution(item).done
         ]
-        newest = max(live, key=lambda item: str(item.get("createTime", "")), default=None)
-        return _execution(newest) if newest else None
+        return sorted(live, key=lambda item: str(item.get("createTime", "")), reverse=True)
 
     def _create(self, work: Work) -> Execution:
         definition = work.definition
@@ -191,13 +196,19 @@ def request_body(name: str, label: str, definition: VertexDefinition) -> dict[st
     }
     return {
         "displayName": name,
-        "labels": {**definition.labels, LABEL: label},
+        "labels": {**definition.labels, LABEL: label, DEFINITION_LABEL: definition.digest},
         "jobSpec": {
             "workerPoolSpecs": [pool],
             "scheduling": {"timeout": f"{definition.timeout_seconds}s"},
             "serviceAccount": definition.service_account,
         },
     }
+
+
+def _is_by(body: dict[str, Any], work: Work) -> bool:
+    """Whether a custom job was created by the work's definition."""
+    wanted = work.definition.digest if work.definition else None
+    return bool(body.get("labels", {}).get(DEFINITION_LABEL) == wanted)
 
 
 def _execution(body: dict[str, Any]) -> Execution:

@@ -66,13 +66,15 @@ def ensure_running(folder: Path) -> str:
     return found
 
 
+def alive(folder: Path) -> bool:
+    """Whether the folder's cloud process runs; it is not asked, which would keep it from ending."""
+    return _state(folder) is not None
+
+
 def running(folder: Path) -> str | None:
     """The base URL of the folder's cloud process if it runs and answers."""
-    try:
-        state = json.loads((folder / "cloud.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if same_process(state["pid"], state["started"]) is None:
+    state = _state(folder)
+    if state is None:
         return None
     base_url = f"http://127.0.0.1:{state['port']}"
     try:
@@ -80,6 +82,15 @@ def running(folder: Path) -> str | None:
     except CloudError:
         return None
     return base_url if status["folder"] == str(folder) else None
+
+
+def _state(folder: Path) -> dict[str, Any] | None:
+    """What the cloud process says about itself, if it runs."""
+    try:
+        state: dict[str, Any] = json.loads((folder / "cloud.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return state if same_process(state["pid"], state["started"]) is not None else None
 
 
 class CloudClient:

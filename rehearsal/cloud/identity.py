@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from rehearsal.cloud.calls import Call, Cloud, Handler
 from rehearsal.cloud.discovery import Api
 from rehearsal.cloud.errors import ApiError
-from rehearsal.cloud.tokens import member_of
+from rehearsal.cloud.tokens import PRINCIPAL, member_of
 from rehearsal.runner.spec import latest_version
 from rehearsal.world import project_name
 
@@ -96,8 +96,8 @@ def grant(cloud: Cloud, raw: bytes) -> Response:
 def metadata(cloud: Cloud, request: Request) -> Response:
     """One workload's metadata server, below `/workload/<id>`."""
     workload, path = request.path_params["workload"], request.path_params.get("path", "")
-    email = cloud.workloads.account(workload)
-    if email is None:
+    account = cloud.workloads.account(workload)
+    if account is None:
         return PlainTextResponse(f"no workload {workload}\n", 404, _FLAVOR)
     if path in ("", "/"):
         return PlainTextResponse("computeMetadata/\n", headers=_FLAVOR)
@@ -106,20 +106,20 @@ def metadata(cloud: Cloud, request: Request) -> Response:
         return PlainTextResponse("instance/\nproject/\nuniverse/\n", headers=_FLAVOR)
     if request.headers.get("metadata-flavor") != "Google":
         return PlainTextResponse("Missing Metadata-Flavor:Google header.\n", 403, _FLAVOR)
-    answer = _service_account(cloud, key, email, request) or _place(cloud, key, workload)
+    answer = _service_account(cloud, key, account, request) or _place(cloud, key, workload)
     if answer is None:
         return PlainTextResponse(f"{key} not found\n", 404, _FLAVOR)
     answer.headers.update(_FLAVOR)
     return answer
 
 
-def _service_account(cloud: Cloud, key: str, email: str, request: Request) -> Response | None:
+def _service_account(cloud: Cloud, key: str, holder: str, request: Request) -> Response | None:
+    member, email = member_of(holder), _shown(holder)
     if not f"{key}/".startswith(_ACCOUNTS):
         return None
     account, _, field = key.removeprefix(_ACCOUNTS.rstrip("/")).strip("/").partition("/")
     if account not in ("", "default", email):
         return None
-    member = member_of(email)
     facts = {"aliases": ["default"], "email": email, "scopes": _SCOPES}
     if field == "token":
         return JSONResponse(cloud.tokens.access(member))
@@ -136,6 +136,16 @@ def _service_account(cloud: Cloud, key: str, email: str, request: Request) -> Re
     return PlainTextResponse(
         "aliases\nemail\nidentity\nscopes\ntoken\n" if account else f"default/\n{email}/\n"
     )
+
+
+def _shown(account: str) -> str:
+    """The address of an account; pods that are a member by themselves show their workload pool.
+
+    https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity (metadata server)
+    """
+    if not account.startswith(PRINCIPAL):
+        return account
+    return account.partition("/workloadIdentityPools/")[2].partition("/")[0]
 
 
 def _place(cloud: Cloud, key: str, workload: str) -> Response | None:

@@ -25,6 +25,8 @@ from rehearsal.world import DEPLOYER
 
 ISSUER = "https://accounts.google.com"
 LIFETIME_SECONDS = 3600
+PRINCIPAL = "principal://"
+"""How a member begins that is no account: https://cloud.google.com/iam/docs/principal-identifiers"""
 _ACCESS_PREFIX = "ya29.rehearsed."
 _ACCESS_AUDIENCE = "access"
 
@@ -39,10 +41,12 @@ class Caller:
     """Audience of an identity token; None for an access token."""
 
 
-def member_of(email: str) -> str:
-    """The IAM member of an e-mail address."""
+def member_of(account: str) -> str:
+    """The IAM member of an e-mail address; pods without one are a member by themselves, `principal://…`."""
     deployer = DEPLOYER.partition(":")[2]
-    return DEPLOYER if email == deployer else f"serviceAccount:{email}"
+    if account.startswith(PRINCIPAL):
+        return account
+    return DEPLOYER if account == deployer else f"serviceAccount:{account}"
 
 
 class Tokens:
@@ -96,7 +100,7 @@ class Tokens:
         return Caller(member_of(adc["client_email"]), None), claims
 
     def _sign(self, member: str, audience: str) -> str:
-        email = member.partition(":")[2]
+        email = member if member.startswith(PRINCIPAL) else member.partition(":")[2]
         now = int(time.time())
         claims = {
             "iss": ISSUER,

@@ -53,7 +53,7 @@ class NodeApi:
 
     def register(self, node: Body, status: Body) -> None:
         """Make the node's object, or take the one that an earlier kubelet made, and say that it is ready."""
-        with _ignoring(409):
+        with ignoring(409):
             self._core.create_node(V1Node.model_validate(node), _request_timeout=_TIMEOUT_SECONDS)
         self._core.patch_node_status(self._node, {"status": status}, _request_timeout=_TIMEOUT_SECONDS)
 
@@ -89,7 +89,7 @@ class NodeApi:
     def report(self, pod: Body, status: Body) -> None:
         """Write a pod's status; one that is gone needs none."""
         meta = pod["metadata"]
-        with _ignoring(404, 409):
+        with ignoring(404, 409):
             self._core.patch_namespaced_pod_status(
                 meta["name"],
                 meta["namespace"],
@@ -102,7 +102,7 @@ class NodeApi:
         """Take a pod whose container has ended out of the cluster: the last step of a deletion."""
         meta = pod["metadata"]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}
-        with _ignoring(404, 409):
+        with ignoring(404, 409):
             self._core.delete_namespaced_pod(
                 meta["name"],
                 meta["namespace"],
@@ -112,13 +112,13 @@ class NodeApi:
 
     def secret(self, namespace: str, name: str) -> Body | None:
         """A Secret; None where there is none."""
-        with _ignoring(404):
+        with ignoring(404):
             return _raw(self._core.read_namespaced_secret, name, namespace)
         return None
 
     def service_account(self, namespace: str, name: str) -> Body | None:
         """A service account; None where there is none."""
-        with _ignoring(404):
+        with ignoring(404):
             return _raw(self._core.read_namespaced_service_account, name, namespace)
         return None
 
@@ -133,7 +133,8 @@ def _raw(method: Callable[..., Any], *arguments: str, **more: Any) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _ignoring(*statuses: int) -> Iterator[None]:
+def ignoring(*statuses: int) -> Iterator[None]:
+    """Pass over the API server's refusals of these statuses of HTTP."""
     try:
         yield
     except ApiException as error:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from rehearsal.cluster.__main__ import STATE_FILE
 from rehearsal.cluster.programs import CHECKOUT, ClusterError, tied
+from rehearsal.cluster.state import ClusterState, running
 from rehearsal.runner.types import tail
 
 START_SECONDS = 180.0
@@ -26,16 +24,18 @@ class RehearsedCluster:
     Args:
         folder: the world's folder.
         cluster: `projects/P/locations/L/clusters/C`.
+        pools: its nodes are those of the world's node pools, instead of one that takes every pod.
 
     Raises:
         ClusterError: it does not start; the message has the end of its log.
     """
 
-    def __init__(self, folder: Path, cluster: str) -> None:
+    def __init__(self, folder: Path, cluster: str, *, pools: bool = False) -> None:
         self.folder = folder
         self.name = cluster
         log = folder / "cluster.log"
         command = [sys.executable, "-m", "rehearsal.cluster", "--folder", str(folder), "--cluster", cluster]
+        command += ["--pools"] if pools else []
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 tied(command, signal.SIGTERM),
@@ -51,17 +51,17 @@ class RehearsedCluster:
     @property
     def endpoint(self) -> str:
         """`https://127.0.0.1:PORT`."""
-        return str(self._state["endpoint"])
+        return self._state.endpoint
 
     @property
     def ca_certificate(self) -> str:
         """Whom the cluster's certificate is from: PEM in base64, as GKE gives it."""
-        return str(self._state["caCertificate"])
+        return self._state.ca_certificate
 
     @property
     def kubeconfig(self) -> Path:
         """Of an administrator."""
-        return Path(self._state["kubeconfig"])
+        return Path(self._state.kubeconfig)
 
     def stop(self) -> None:
         """Stop the control plane and every pod."""
@@ -72,13 +72,11 @@ class RehearsedCluster:
             self.process.kill()
             self.process.wait()
 
-    def _wait(self, log: Path) -> dict[str, Any]:
+    def _wait(self, log: Path) -> ClusterState:
         deadline = time.monotonic() + START_SECONDS
-        state = self.folder / STATE_FILE
-        while not state.exists():
+        while (state := running(self.folder, self.name)) is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise ClusterError(f"the rehearsed cluster does not start: {' | '.join(tail(log, 3))}")
             time.sleep(_POLL_SECONDS)
-        found: dict[str, Any] = json.loads(state.read_text(encoding="utf-8"))
-        return found
+        return state

@@ -21,13 +21,21 @@ START_SECONDS = 120.0
 _POLL_SECONDS = 0.2
 CONTROLLERS = (
     "job-controller",
+    "deployment-controller",
+    "replicaset-controller",
+    "statefulset-controller",
+    "endpointslice-controller",
+    "disruption-controller",
+    "persistentvolume-binder-controller",
+    "persistentvolume-protection-controller",
+    "persistentvolumeclaim-protection-controller",
     "garbage-collector-controller",
     "namespace-controller",
     "serviceaccount-controller",
     "node-lifecycle-controller",
     "pod-garbage-collector-controller",
 )
-"""Those that have to do with jobs, and with what they need; the others would only take time."""
+"""Those that have to do with what our programs make, and what that needs; others would only take time."""
 
 
 class ControlPlane:

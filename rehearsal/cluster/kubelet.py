@@ -11,13 +11,14 @@ import urllib3
 from kubernetes.client import ApiException
 
 from rehearsal.cluster.api import LEASES, Body, NodeApi
+from rehearsal.cluster.node_pools import NodeSpec
 from rehearsal.cluster.pod_run import PodRun, Site
 from rehearsal.cluster.pod_status import ended, now
 
 LEASE_SECONDS = 40
 RENEW_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
-_GIB = 1024**3
+_CAPACITY = {"cpu": "8", "memory": "8Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,20 +29,15 @@ class Kubelet:
         api: the cluster as this node sees it.
         site: where its pods run.
         node: the node's name.
-        memory: what the scheduler may place on it, in bytes.
-        cpu: the same in CPUs.
+        spec: what a node pool makes of it; None for one of 8 CPUs and 8 GiB.
     """
 
-    def __init__(self, api: NodeApi, site: Site, node: str, memory: int = 8 * _GIB, cpu: int = 8) -> None:
+    def __init__(self, api: NodeApi, site: Site, node: str, spec: NodeSpec | None = None) -> None:
         self._api = api
         self._site = site
         self._node = node
-        self._capacity = {
-            "cpu": str(cpu),
-            "memory": str(memory),
-            "ephemeral-storage": "100Gi",
-            "pods": "110",
-        }
+        self._capacity = dict(spec.capacity if spec else _CAPACITY)
+        self._allocatable = dict(spec.allocatable if spec else _CAPACITY)
         self._runs: dict[str, PodRun] = {}
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._watch, self._beat)]
@@ -115,7 +111,7 @@ class Kubelet:
         }
         return {
             "capacity": self._capacity,
-            "allocatable": self._capacity,
+            "allocatable": self._allocatable,
             "conditions": [ready],
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         }

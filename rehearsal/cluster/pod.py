@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from rehearsal.cloud.tokens import PRINCIPAL
 from rehearsal.runner import StartError
 from rehearsal.runner.images import find_image
 from rehearsal.world import World
@@ -13,8 +14,13 @@ from rehearsal.world import World
 Body = Mapping[str, Any]
 
 IDENTITY = "iam.gke.io/gcp-service-account"
-"""Annotation of a cluster's service account that names the one at Google that its pods are.
+"""Annotation of a cluster's service account that names the one at Google that its pods borrow.
 https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity"""
+
+
+CONVERTERS = "us-docker.pkg.dev/cloud-tpu-images/inference/inference-checkpoint"
+"""Google's images that convert checkpoints. Nothing here is pulled from a registry, and the pods on TPUs that
+would read what they write are said to run."""
 
 
 class Waiting(Exception):  # noqa: N818 - a state, not an error
@@ -51,7 +57,7 @@ def template_of(pod: Body, world: World, project: str, objects: Objects) -> dict
         objects: the cluster's Secrets and service accounts.
 
     Raises:
-        Waiting: its image or a Secret is not there, or it has no identity at Google.
+        Waiting: its image, service account or a Secret is not there, or it may not borrow its identity.
         StartError: it has what a rehearsal does not run.
     """
     namespace, spec = pod["metadata"]["namespace"], pod["spec"]
@@ -81,12 +87,18 @@ def template_of(pod: Body, world: World, project: str, objects: Objects) -> dict
 
 
 def _identity(namespace: str, account: str, world: World, project: str, objects: Objects) -> str:
-    found = objects.service_account(namespace, account) or {}
-    email = found.get("metadata", {}).get("annotations", {}).get(IDENTITY)
+    """Whom a pod is to Google: the account that it borrows, or itself.
+
+    https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity
+    """
+    found = objects.service_account(namespace, account)
+    if found is None:
+        raise Waiting("CreateContainerConfigError", f'serviceaccount "{namespace}/{account}" not found')
+    email = (found["metadata"].get("annotations") or {}).get(IDENTITY)
     if not email:
-        raise Waiting(
-            "CreateContainerConfigError", f"serviceaccount {namespace}/{account} has no annotation {IDENTITY}"
-        )
+        number = world.ensure_project(project).body["number"]
+        pool = f"projects/{number}/locations/global/workloadIdentityPools/{project}.svc.id.goog"
+        return f"{PRINCIPAL}iam.googleapis.com/{pool}/subject/ns/{namespace}/sa/{account}"
     member = f"serviceAccount:{project}.svc.id.goog[{namespace}/{account}]"
     resource = f"iam.googleapis.com/projects/{project}/serviceAccounts/{email}"
     if not world.allows(member, "iam.serviceAccounts.getAccessToken", resource):
@@ -95,6 +107,16 @@ def _identity(namespace: str, account: str, world: World, project: str, objects:
             f"{member} may not act as {email}: it needs roles/iam.workloadIdentityUser on it",
         )
     return str(email)
+
+
+def not_rehearsed(pod: Body) -> str | None:
+    """Why a pod's work is only said to be done; None for one that really runs."""
+    spec = pod["spec"]
+    if any("persistentVolumeClaim" in volume for volume in spec.get("volumes") or ()):
+        return "a rehearsed node has no disks: nothing was copied"
+    if any(container.get("image", "").startswith(CONVERTERS) for container in spec["containers"]):
+        return "a rehearsed node has not Google's converter: nothing was converted"
+    return None
 
 
 def _variable(entry: Body, namespace: str, objects: Objects) -> dict[str, str]:

@@ -6,14 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import urllib3
 from kubernetes.client import ApiException
 
 from rehearsal.cloud.workloads import Facts, Workload, Workloads, new_id
 from rehearsal.cluster import pod_status
-from rehearsal.cluster.api import Body, NodeApi
-from rehearsal.cluster.pod import Waiting, template_of
+from rehearsal.cluster.api import Body
+from rehearsal.cluster.pod import Objects, Waiting, not_rehearsed, template_of
 from rehearsal.runner import StartError
 from rehearsal.world import World
 
@@ -41,6 +42,26 @@ class Site:
     """`projects/P/locations/L/clusters/C`."""
 
 
+def end_strays(site: Site) -> None:
+    """End the pods of a cluster whose process was killed, and forget them: their objects are gone."""
+    pods = f"container.googleapis.com/{site.cluster}/k8s/"
+    for facts in site.workloads.all():
+        if facts.kind == KIND and facts.owner.startswith(pods):
+            if (workload := site.workloads.adopt(facts)) is not None:
+                workload.terminate(0.0)
+            site.workloads.forget(facts.owner)
+    for record in site.world.list(RECORD, pods):
+        site.world.delete(record.name)
+
+
+class Reports(Objects, Protocol):
+    """The cluster as who runs a pod sees it."""
+
+    def report(self, pod: Body, status: Body) -> None: ...
+
+    def remove(self, pod: Body) -> None: ...
+
+
 class PodRun:
     """Runs a pod's container in a thread of its own.
 
@@ -50,7 +71,7 @@ class PodRun:
         pod: the pod as it was bound.
     """
 
-    def __init__(self, api: NodeApi, site: Site, pod: Body) -> None:
+    def __init__(self, api: Reports, site: Site, pod: Body) -> None:
         self._api = api
         self._site = site
         self._pod = pod
@@ -80,11 +101,19 @@ class PodRun:
         self._site.world.delete(self._owner)
 
     def _run(self) -> None:
-        workload = self._made()
-        if workload is not None:
+        if (reason := not_rehearsed(self._pod)) is not None:
+            self._pretend(reason)
+        elif (workload := self._made()) is not None:
             self._live(workload)
         if self._deleted.is_set() and not self._killed.is_set():
             self._told(lambda: self._api.remove(self._pod))
+
+    def _pretend(self, reason: str) -> None:
+        """Say that a pod has done its work, and why it was not done here."""
+        _LOG.warning("%s: %s", self._pod["metadata"]["name"], reason)
+        begun = pod_status.now()
+        self._report(pod_status.running(self._pod, begun))
+        self._report(pod_status.ended(self._pod, 0, begun, reason))
 
     def _made(self) -> Workload | None:
         """The running container; None when the pod was deleted before, or it cannot be started at all."""

@@ -16,7 +16,6 @@ from rehearsal.runner.types import tail
 CHECKOUT = Path(__file__).resolve().parents[2]
 FOLDER = CHECKOUT / ".engine" / "kube" / "bin"
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-STOP_SECONDS = 10.0
 
 
 class ClusterError(Exception):
@@ -45,10 +44,10 @@ def tied(command: Sequence[str], number: signal.Signals) -> list[str]:
 
 
 class Program:
-    """One running program of the control plane.
+    """One running program of the control plane, or beside it.
 
     Args:
-        name: one of `NAMES`.
+        name: of its file in `FOLDER`.
         flags: its command line.
         folder: gets its log, `NAME.log`.
     """
@@ -72,14 +71,9 @@ class Program:
             raise ClusterError(f"{self.name} ended with status {self._process.returncode}: {said}")
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL after ten seconds; returns when it has gone."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        """End it at once: what it knows is thrown away, and an API server would wait for its watchers."""
+        self._process.kill()
+        self._process.wait()
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.cloud.tokens import PRINCIPAL
 from rehearsal.runner.images import find_image
 from rehearsal.runner.types import Mount, StartError, WorkloadSpec
 from rehearsal.world import World
@@ -42,8 +43,7 @@ def build_spec(world: World, workload: str, template: Mapping[str, Any], platfor
         )
     container = containers[0]
     account = str(template.get("serviceAccount") or "")
-    _require_account(world, platform.project, account)
-    member = f"serviceAccount:{account}"
+    member = _member(world, platform.project, account)
     folder = world.folder / "workloads" / workload
     mounts = _mounts(world, folder / "volumes", member, template, container)
     limits = (container.get("resources") or {}).get("limits") or {}
@@ -65,11 +65,15 @@ def build_spec(world: World, workload: str, template: Mapping[str, Any], platfor
     )
 
 
-def _require_account(world: World, project: str, account: str) -> None:
+def _member(world: World, project: str, account: str) -> str:
+    """Whom a workload is: a service account that exists, or in a cluster its pods themselves."""
     if not account:
         raise StartError("no service account: every workload here runs as its own, set `serviceAccount`")
+    if account.startswith(PRINCIPAL):
+        return account
     if world.get(f"iam.googleapis.com/projects/{project}/serviceAccounts/{account}") is None:
         raise StartError(f"Service account {account} does not exist.")
+    return f"serviceAccount:{account}"
 
 
 def _overlay(world: World, workload: str, platform: Platform) -> dict[str, str]:

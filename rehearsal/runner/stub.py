@@ -13,8 +13,8 @@ from pathlib import Path
 from rehearsal.runner.process import ProcessHandle, ProcessRunner, launch
 from rehearsal.runner.types import StartError, WorkloadSpec
 
-COMMAND = "stage"
-"""First argument of the weights job, as `images/weights/contract.json` has it."""
+COMMANDS = ("stage", "import")
+"""First argument of the weights job, for the Hub or a bucket, as `images/weights/contract.json` has it."""
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -25,10 +25,10 @@ class StubRunner:
 
     def start(self, spec: WorkloadSpec) -> ProcessHandle:
         """See `Runner.start`."""
-        if spec.args[:1] != (COMMAND,):
+        if not spec.args or spec.args[0] not in COMMANDS:
             raise StartError(
                 f"{spec.image.name}: with stubbed containers only the weights job runs, "
-                f"and its first argument is `{COMMAND}`"
+                f"and its first argument is {' or '.join(COMMANDS)}"
             )
         argv = [sys.executable, "-P", "-m", "rehearsal.runner.stub_stage", *spec.args]
         return launch(spec, argv, {**spec.env, "PYTHONPATH": str(_CHECKOUT)}, _CHECKOUT)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from rehearsal.runner.stub import COMMAND
+from rehearsal.runner.stub import COMMANDS
 
 FILE = "stubbed.txt"
 CONTENT = b"Containers are stubbed in this rehearsal: this file stands where a model's weights would lie.\n"
@@ -31,7 +31,8 @@ _TOKEN = "computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S
 def main(arguments: list[str]) -> int:
     """Write the stub; returns the exit code of the job."""
     parser = argparse.ArgumentParser(prog="stub_stage", description=__doc__)
-    parser.add_argument("command", choices=[COMMAND])
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--source", help="gs://BUCKET/PREFIX; it is looked at, not read")
     for name in ("repo", "revision", "target", "format", "dtype"):
         parser.add_argument(f"--{name}", required=True)
     wanted = parser.parse_args(arguments)
@@ -51,10 +52,12 @@ def main(arguments: list[str]) -> int:
     try:
         with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
             token = _identity(client)
+            if wanted.source:
+                _look(client, token, wanted.source)
             for name, content in objects.items():
                 _upload(client, token, bucket, f"{prefix.rstrip('/')}/{name}", content)
     except httpx.HTTPStatusError as error:
-        sys.stderr.write(f"{wanted.target}: {error.response.status_code}: {_reason(error.response)}\n")
+        sys.stderr.write(f"{error.request.url}: {error.response.status_code}: {_reason(error.response)}\n")
         return PERMISSION if error.response.status_code in (401, 403) else UNAVAILABLE
     except httpx.HTTPError as error:
         sys.stderr.write(f"{wanted.target}: {error or type(error).__name__}\n")
@@ -67,6 +70,16 @@ def _identity(client: httpx.Client) -> str:
     address = f"http://{os.environ['GCE_METADATA_HOST']}/{_TOKEN}"
     answer = client.get(address, headers={"Metadata-Flavor": "Google"}).raise_for_status()
     return str(answer.json()["access_token"])
+
+
+def _look(client: httpx.Client, token: str, source: str) -> None:
+    """List what lies at a source: who may not is refused, as the real job would be."""
+    bucket, _, prefix = source.removeprefix("gs://").partition("/")
+    client.get(
+        f"{os.environ['STORAGE_EMULATOR_HOST']}/storage/v1/b/{quote(bucket, safe='')}/o",
+        params={"prefix": prefix, "maxResults": 1},
+        headers={"Authorization": f"Bearer {token}"},
+    ).raise_for_status()
 
 
 def _upload(client: httpx.Client, token: str, bucket: str, name: str, content: bytes) -> None:

@@ -56,6 +56,30 @@ def like(inputs: Mapping[str, Any], outputs: Properties) -> Properties:
     return mark_secret(outputs, [format_path(path) for path in _secret_paths(dict(inputs), ())])
 
 
+def foretold_update(
+    outputs: Properties, olds: Properties, news: Properties, filled: Sequence[Path] = (), at: Path = ()
+) -> Properties:
+    """Outputs of an update in a preview: the new inputs, and what the cloud had added beside the old ones.
+
+    Args:
+        outputs: as they were.
+        olds: the inputs as they were; what is gone from them goes. An import puts all there is into them.
+        news: the inputs.
+        filled: paths that the cloud fills in where the program gives nothing: these stay.
+        at: the path of these properties within the resource's.
+    """
+
+    def stays(key: str) -> bool:
+        return key not in olds or _is_filled((*at, key), filled)
+
+    merged = {**{key: value for key, value in outputs.items() if stays(key)}, **news}
+    for key, value in news.items():
+        known, given = outputs.get(key), olds.get(key)
+        if isinstance(value, dict) and isinstance(known, dict) and isinstance(given, dict):
+            merged[key] = foretold_update(known, given, value, filled, (*at, key))
+    return merged
+
+
 def _project(actual: Any, wanted: Any, path: Path, filled: Sequence[Path]) -> Any:
     if isinstance(actual, dict) and isinstance(wanted, dict):
         return {

@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 import pulumi
 from pulumi import _types
 
-PACKAGES = {"gcp": "pulumi-gcp", "docker-build": "pulumi-docker-build"}
+PACKAGES = {"gcp": "pulumi-gcp", "docker-build": "pulumi-docker-build", "kubernetes": "pulumi-kubernetes"}
 """The SDK of each provider plugin that has a stand-in."""
 
 

@@ -30,6 +30,7 @@ class Foundation(pulumi.ComponentResource):
     """
 
     project: str
+    region: str
     apis: Mapping[str, projects.Service]
     repository: artifactregistry.Repository
     bucket: storage.Bucket
@@ -40,6 +41,7 @@ class Foundation(pulumi.ComponentResource):
         super().__init__("llm:index:Foundation", name, None, opts)
         plan = args.plan
         self.project = plan.project
+        self.region = plan.region
         self.apis = {api: self._api(name, api) for api in plan.apis}
         self.repository = self._repository(name, plan)
         self.bucket = self._bucket(name, plan)

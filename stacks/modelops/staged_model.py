@@ -33,7 +33,8 @@ class StagedModel(pulumi.CustomResource):
     Args:
         resource_name: the resource's logical name.
         job: full name of the job that stages the model: of a Cloud Run job, `projects/P/locations/L/jobs/J`,
-            or `projects/P/locations/L/customJobs/NAME` for custom jobs of Vertex AI that show that name.
+            `projects/P/locations/L/customJobs/NAME` for custom jobs of Vertex AI that show that name, or
+            `CLUSTER/k8s/namespaces/NAMESPACE/jobs/JOB` for a Job in a Kubernetes cluster.
             Another job of the same platform replaces the resource; another platform changes it in place.
         target: where the files lie, `gs://BUCKET/PREFIX` without a trailing slash.
         repository: the model's Hub repository.
@@ -41,8 +42,9 @@ class StagedModel(pulumi.CustomResource):
         format: how the weights are written, for instance `safetensors`.
         dtype: element type of the weights, for instance `bfloat16`.
         target_label: value of the label `llm-target` that the job's executions for this target carry.
-        definition: what the job runs, where its platform keeps no definition (Vertex AI): image, args, env,
-            serviceAccount, timeoutSeconds, labels, machineType, bootDiskGb, bootDiskType. No secret.
+        definition: what the job runs, where its platform keeps no definition: image, args, env,
+            serviceAccount, timeoutSeconds, labels; for Vertex AI also machineType, bootDiskGb, bootDiskType;
+            for Kubernetes also cluster, nodeSelector, cpu, memory, maxRetries. No secret.
         retain: whether the files stay in the bucket when the resource is deleted; they do by default.
         opts: resource options; custom timeouts for create and update bound the wait, two hours by default.
     """

@@ -12,6 +12,8 @@ from stacks.plan.catalog import resolve_model, unconfirmed_fields
 from stacks.plan.cloud_run import Setting, plan_cloud_run
 from stacks.plan.contracts import check_contracts, check_model_contracts
 from stacks.plan.foundation import foundation
+from stacks.plan.gke.cluster import plan_cluster
+from stacks.plan.gke.deployment import plan_gke_tpu
 from stacks.plan.hardware import regions
 from stacks.plan.images import image_plans
 from stacks.plan.limits import cloud_run_limits
@@ -19,7 +21,8 @@ from stacks.plan.profiles import PROFILES
 from stacks.plan.report import Report
 from stacks.plan.rules import examine
 from stacks.plan.spec import ModelSpec
-from stacks.plan.types import CloudRunPlan, FoundationPlan, StackPlan
+from stacks.plan.types import DeploymentPlan, FoundationPlan, StackPlan
+from stacks.plan.types_gke import GkeTpuPlan
 
 if TYPE_CHECKING:
     from stacks.config_models import StackConfig
@@ -52,11 +55,13 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
     setting = Setting(config.stack, profile, shared, config.unsized)
     deployments = {}
     for name, model in models.items():
-        planned = plan_cloud_run(name, config.deployments[name], model, setting, report)
+        planned = _deployment(name, config, model, setting, report)
         if planned is not None:
             deployments[name] = planned
     deployments = _shared_weights_kept(deployments)
-    needed = [image for plan in deployments.values() for image in (plan.image, plan.weights.image)]
+    on_tpu = {name: plan for name, plan in deployments.items() if isinstance(plan, GkeTpuPlan)}
+    cluster = plan_cluster(config, on_tpu, setting, report)
+    needed = [image for plan in deployments.values() for image in plan.image_names]
     _warn_unconfirmed(config, models, report)
     plan = StackPlan(
         stack=config.stack,
@@ -64,12 +69,23 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
         foundation=shared,
         images=image_plans(needed, config.stack, shared.repository, config.images),
         deployments=deployments,
+        cluster=cluster,
         warnings=tuple(report.warnings),
         notes=tuple(report.notes),
     )
     report.problems += _collisions(deployments)
     # What follows looks at the plan alone, and would only repeat what a person has just been told.
     return plan if report.problems else _examined(plan, models, report)
+
+
+def _deployment(
+    name: str, config: StackConfig, model: ModelSpec, setting: Setting, report: Report
+) -> DeploymentPlan | None:
+    """Plans a deployment on the topology that it names."""
+    wanted = config.deployments[name]
+    if wanted.topology == "gke-tpu":
+        return plan_gke_tpu(name, wanted, model, config, setting, report)
+    return plan_cloud_run(name, wanted, model, setting, report)
 
 
 def _examined(plan: StackPlan, models: Mapping[str, ModelSpec], report: Report) -> StackPlan:
@@ -88,7 +104,8 @@ def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict
         if model is None:
             continue
         found[name] = model
-        if model.gated and shared.hub_token is None:
+        uploaded = deployment.topology == "gke-tpu" and deployment.weights.source is not None
+        if model.gated and shared.hub_token is None and not uploaded:
             report.problem(
                 f"{path}.model",
                 model.repository,
@@ -99,7 +116,7 @@ def _models(config: StackConfig, shared: FoundationPlan, report: Report) -> dict
     return found
 
 
-def _shared_weights_kept(deployments: Mapping[str, CloudRunPlan]) -> dict[str, CloudRunPlan]:
+def _shared_weights_kept(deployments: Mapping[str, DeploymentPlan]) -> dict[str, DeploymentPlan]:
     """Lets no deployment take weights along, when it goes, that another one serves too."""
     uses = Counter(plan.staged.prefix for plan in deployments.values())
     return {
@@ -110,14 +127,12 @@ def _shared_weights_kept(deployments: Mapping[str, CloudRunPlan]) -> dict[str, C
     }
 
 
-def _collisions(deployments: Mapping[str, CloudRunPlan]) -> Iterator[Problem]:
+def _collisions(deployments: Mapping[str, DeploymentPlan]) -> Iterator[Problem]:
     """Finds physical names that two deployments would share."""
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, plan in deployments.items():
-        users["service", plan.service_name].append(name)
-        users["job", plan.weights.job_name].append(name)
-        users["service account", plan.account.account_id].append(name)
-        users["service account", plan.weights.account.account_id].append(name)
+        for kind, physical in plan.names():
+            users[kind, physical].append(name)
     for (kind, physical), names in users.items():
         if len(names) > 1:
             first, *others = names

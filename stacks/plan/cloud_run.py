@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from stacks.plan import alternatives, fit, naming, probes, staging, weights
 from stacks.plan.batching import Batch, most_rows
-from stacks.plan.contracts import serve_contract
+from stacks.plan.contract_data import serve_contract
 from stacks.plan.engines import TRANSFORMERS, choose_engine
 from stacks.plan.images import SERVE_IMAGES
 from stacks.plan.limits import cloud_run_limits
@@ -20,16 +20,8 @@ from stacks.plan.sizing.dtypes import choose_dtype
 from stacks.plan.sizing.terms import sum_text, total
 from stacks.plan.spec import ComputingDtype, ModelSpec
 from stacks.plan.tokens import TokenLimits, queue_and_concurrency, token_limits
-from stacks.plan.types import (
-    AccountPlan,
-    CloudRunPlan,
-    FoundationPlan,
-    GpuPlan,
-    Profile,
-    Sizing,
-    StagedModelPlan,
-    VolumePlan,
-)
+from stacks.plan.types import AccountPlan, CloudRunPlan, FoundationPlan, GpuPlan, Profile, Sizing, VolumePlan
+from stacks.plan.types_weights import StagedModelPlan
 
 if TYPE_CHECKING:
     from stacks.config_models import CloudRunDeployment
@@ -92,7 +84,7 @@ def plan_cloud_run(
     path = f"llm:deployments.{name}"
     model = staging.as_staged(source, weights.checkpoint_dtype(source, config.weights.dtype, path, report))
     runner = choose_runner(config.weights.runner, config.topology, setting.foundation.region, path, report)
-    tokens = token_limits(model, config, path, report)
+    tokens = token_limits(model, config.limits, path, report)
     queue, concurrency = queue_and_concurrency(config, path, report)
     dtype = choose_dtype(model, config.resources.gpu, config.dtype, path, report)
     judged = name not in setting.unsized

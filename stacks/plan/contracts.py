@@ -6,134 +6,72 @@ neither side can change it alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
 
 from stacks.config_errors import Problem
 from stacks.plan import contract_bounds as bounds
-from stacks.plan.contract_bounds import TOKEN_LIMITS
+from stacks.plan.contract_data import (
+    ServeContract,
+    Setting,
+    WeightsContract,
+    serve_contract,
+    weights_contract,
+)
+from stacks.plan.contract_models import check_model_contracts
+from stacks.plan.gke.check import check_objects
 from stacks.plan.hardware import engines
 from stacks.plan.images import SERVE_IMAGES
-from stacks.plan.spec import ModelSpec
-from stacks.plan.types import CloudRunPlan, ImagePlan, StackPlan
+from stacks.plan.staging import IMPORT
+from stacks.plan.types import CloudRunPlan, DeploymentPlan, ImagePlan, StackPlan
+from stacks.plan.types_gke import GkeTpuPlan
 
-_HUB_VARIABLE = "HF_TOKEN"
+__all__ = ["check_contracts", "check_model_contracts", "serve_contract", "weights_contract"]
+
 _TARGET_LABEL = "llm-target"
 """Label by which an interrupted deployment finds its running execution again."""
-
-_IMAGES = Path(__file__).resolve().parents[2] / "images"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Route(_Part):
-    """One route that the serving image answers."""
-
-    method: str
-    path: str
-
-
-class Setting(_Part):
-    """One environment variable or argument that an image reads."""
-
-    required: bool
-    meaning: str
-
-
-class ServeContract(_Part):
-    """What the serving image reads and answers."""
-
-    port: int
-    routes: Mapping[str, Route]
-    environment: Mapping[str, Setting]
-    mount_path: str
-    manifest: str
-
-
-class Manifest(_Part):
-    """The list of files that stands beside staged weights."""
-
-    name: str
-    fields: Mapping[str, str]
-
-
-class Format(_Part):
-    """A form in which weights are written, and the element types that it can have."""
-
-    dtypes: tuple[str, ...]
-
-
-class WeightsContract(_Part):
-    """What the weights image reads and writes."""
-
-    command: str
-    arguments: Mapping[str, Setting]
-    formats: Mapping[str, Format]
-    environment: Mapping[str, Setting]
-    manifest: Manifest
-
-
-@cache
-def serve_contract() -> ServeContract:
-    """Reads the serving image's contract."""
-    return ServeContract.model_validate(_read("serve"))
-
-
-@cache
-def weights_contract() -> WeightsContract:
-    """Reads the weights image's contract."""
-    return WeightsContract.model_validate(_read("weights"))
 
 
 def check_contracts(plan: StackPlan) -> list[Problem]:
     """Checks that what each container of a plan reads is what the plan gives it, and where it finds it."""
     return [
-        problem for deployment in plan.deployments.values() for problem in _check(deployment, plan.images)
+        *(problem for each in plan.on_cloud_run.values() for problem in _check(each, plan.images)),
+        *(problem for other in plan.on_tpu.values() for problem in _check_tpu(other, plan.images)),
     ]
-
-
-def check_model_contracts(plan: StackPlan, models: Mapping[str, ModelSpec]) -> list[Problem]:
-    """Checks that each deployment asks of its model what the model has.
-
-    Args:
-        plan: the finished plan.
-        models: the model of each deployment, by its logical name.
-    """
-    return [
-        problem
-        for name, deployment in plan.deployments.items()
-        for problem in (*_tokens(deployment, models[name]), *_gated(plan, deployment, models[name]))
-    ]
-
-
-def _read(image: str) -> object:
-    return json.loads((_IMAGES / image / "contract.json").read_text(encoding="utf-8"))
 
 
 def _check(plan: CloudRunPlan, images: Mapping[str, ImagePlan]) -> Iterator[Problem]:
     path = f"llm:deployments.{plan.deployment}"
     serve, weights = serve_contract(), weights_contract()
-    for image in (plan.image, plan.weights.image):
+    yield from _images(path, plan, images)
+    yield from _settings(f"{path} service environment", plan.env, serve.environment)
+    yield from _equal(path, _serving_pairs(plan, serve))
+    yield from _probes(path, plan, serve)
+    yield from _job(path, plan, weights)
+    yield from _engine(path, plan, "gpu" if plan.gpu else "cpu")
+    yield from _staged(path, plan)
+    yield from _fits(path, plan)
+    yield from _queue(path, plan)
+    yield from bounds.seconds(path, plan)
+    yield from bounds.batches(path, plan)
+
+
+def _check_tpu(plan: GkeTpuPlan, images: Mapping[str, ImagePlan]) -> Iterator[Problem]:
+    """Checks what a server on TPUs reads; that its image is another's, its objects are checked for."""
+    path = f"llm:deployments.{plan.deployment}"
+    yield from _images(path, plan, images)
+    yield from _job(path, plan, weights_contract())
+    yield from _engine(path, plan, "tpu")
+    yield from _staged(path, plan)
+    yield from _fits(path, plan)
+    yield from check_objects(plan)
+
+
+def _images(path: str, plan: DeploymentPlan, images: Mapping[str, ImagePlan]) -> Iterator[Problem]:
+    for image in plan.image_names:
         if image not in images:
             yield Problem(
                 path, image, "is an image that the plan does not have", f"have: {', '.join(images)}"
             )
-    yield from _settings(f"{path} service environment", plan.env, serve.environment)
-    yield from _settings(f"{path} job environment", plan.weights.env, weights.environment)
-    yield from _equal(path, _serving_pairs(plan, serve))
-    yield from _probes(path, plan, serve)
-    yield from _job(path, plan, weights)
-    yield from _engine(path, plan)
-    yield from _staged(path, plan)
-    yield from _fits(path, plan)
-    yield from bounds.seconds(path, plan)
-    yield from bounds.batches(path, plan)
 
 
 def _settings(path: str, given: Iterable[str], known: Mapping[str, Setting]) -> Iterator[Problem]:
@@ -181,11 +119,17 @@ def _probes(path: str, plan: CloudRunPlan, contract: ServeContract) -> Iterator[
             )
 
 
-def _job(path: str, plan: CloudRunPlan, contract: WeightsContract) -> Iterator[Problem]:
+def _job(path: str, plan: DeploymentPlan, contract: WeightsContract) -> Iterator[Problem]:
     command, *rest = plan.weights.args
     given = dict(zip(rest[::2], rest[1::2], strict=False))
-    yield from _equal(path, [("job command", command, contract.command)])
-    yield from _settings(f"{path} job arguments", given, contract.arguments)
+    yield from _settings(f"{path} job environment", plan.weights.env, contract.environment)
+    if command == IMPORT:
+        known = contract.commands[IMPORT].arguments.items()
+        required = {name: Setting(required=True, meaning=meaning) for name, meaning in known}
+        yield from _settings(f"{path} job arguments", given, required)
+    else:
+        yield from _equal(path, [("job command", command, contract.command)])
+        yield from _settings(f"{path} job arguments", given, contract.arguments)
     staged = plan.staged
     right = {
         "--repo": staged.repository,
@@ -199,16 +143,16 @@ def _job(path: str, plan: CloudRunPlan, contract: WeightsContract) -> Iterator[P
     )
 
 
-def _engine(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+def _engine(path: str, plan: DeploymentPlan, device: str) -> Iterator[Problem]:
     engine = engines().get(plan.engine)
     if engine is None or not engine.built:
         built = ", ".join(sorted(name for name, each in engines().items() if each.built))
         yield Problem(f"{path}.engine", plan.engine, "is no engine of this version", f"built: {built}")
         return
-    device = "gpu" if plan.gpu else "cpu"
+    loaded = plan.loaded if isinstance(plan, GkeTpuPlan) else plan.staged
     pairs = (
         ("topology", plan.topology, engine.topologies),
-        ("format", plan.staged.format, engine.formats),
+        ("format", loaded.format, engine.formats),
         ("element type", plan.dtype, engine.dtypes),
         ("device", device, engine.devices),
     )
@@ -222,7 +166,7 @@ def _engine(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
             )
 
 
-def _staged(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+def _staged(path: str, plan: DeploymentPlan) -> Iterator[Problem]:
     staged, job, formats = plan.staged, plan.weights, weights_contract().formats
     written = formats.get(staged.format)
     if written is None:
@@ -252,13 +196,16 @@ def _staged(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
         yield Problem(path, job.job_name, "has no label that finds its execution", f"add {_TARGET_LABEL}")
 
 
-def _fits(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
+def _fits(path: str, plan: DeploymentPlan) -> Iterator[Problem]:
     sums = {"service": plan.sizing, "job": plan.weights.sizing}
     for what, sizing in sums.items():
         if sizing.need_bytes > sizing.have_bytes:
             yield Problem(
                 path, sizing.machine, f"is too small for the {what}", f"needs {sizing.need_bytes} bytes"
             )
+
+
+def _queue(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
     queue = plan.env.get("MAX_QUEUE", "")
     if queue.isdecimal() and plan.concurrency > int(queue):
         yield Problem(
@@ -267,37 +214,3 @@ def _fits(path: str, plan: CloudRunPlan) -> Iterator[Problem]:
             f"is above MAX_QUEUE ({queue}), so requests would be answered 429",
             f"at most {queue}",
         )
-
-
-def _tokens(plan: CloudRunPlan, model: ModelSpec) -> Iterator[Problem]:
-    path = f"llm:deployments.{plan.deployment}.limits"
-    limits = {name: plan.env.get(name, "") for name in TOKEN_LIMITS}
-    for name, value in limits.items():
-        if not value.isdecimal() or int(value) < 1:
-            yield Problem(path, value, f"is no number for {name}", "write a whole number of at least 1")
-            return
-    longest, new = (int(value) for value in limits.values())
-    # A decoder's prompt and answer share its context; an encoder-decoder's do not.
-    used = longest + new if model.family == "decoder" else max(longest, new)
-    if used > model.context:
-        yield Problem(
-            path,
-            str(used),
-            f"is more tokens than {model.repository} takes",
-            f"its context is {model.context}",
-        )
-
-
-def _gated(plan: StackPlan, deployment: CloudRunPlan, model: ModelSpec) -> Iterator[Problem]:
-    path = f"llm:deployments.{deployment.deployment}.model"
-    if not model.gated:
-        return
-    if plan.foundation.hub_token is None or not deployment.weights.hub_token:
-        yield Problem(
-            path,
-            model.repository,
-            "is gated, and its job gets no Hub token",
-            "set llm:hubToken or hubTokenSecret",
-        )
-    if _HUB_VARIABLE not in weights_contract().environment:
-        yield Problem(path, _HUB_VARIABLE, "is given and not read", "add it to the image's contract")

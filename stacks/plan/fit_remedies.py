@@ -8,6 +8,7 @@ from dataclasses import replace
 from stacks.plan.types import FitRow
 
 CPU = "CPU"
+CLOUD_RUN = "cloud-run"
 _MOST = 2
 
 
@@ -27,7 +28,7 @@ def remedied(row: FitRow, rows: Sequence[FitRow], smaller: str | None) -> FitRow
     if row.fits or row.remedy:
         return row
     same = [other for other in rows if other.topology == row.topology]
-    if row.deployable:
+    if row.topology == CLOUD_RUN:
         options = deployable(same, row.purpose, device(row)) or elsewhere(rows, row.purpose)
     else:
         options = _places(same, row.purpose) or _places(rows, row.purpose)
@@ -36,22 +37,23 @@ def remedied(row: FitRow, rows: Sequence[FitRow], smaller: str | None) -> FitRow
 
 
 def deployable(rows: Sequence[FitRow], purpose: str, computing: str) -> list[str]:
-    """Lists the settings of this version's topologies that would do; the same device's come first.
+    """Lists the settings of topology `cloud-run` that would do; the same device's come first.
 
     Args:
         rows: all rows of the model.
         purpose: what for.
         computing: the device that does not do as it is.
     """
-    fitting = [row for row in rows if row.deployable and row.fits and row.purpose == purpose]
+    rows = [row for row in rows if row.topology == CLOUD_RUN and row.purpose == purpose]
+    fitting = [row for row in rows if row.fits]
     fitting.sort(key=lambda row: device(row) != computing)
-    usual = {device(row): row.dtype for row in reversed(rows) if row.deployable and row.purpose == purpose}
+    usual = {device(row): row.dtype for row in reversed(rows)}
     return [_setting(row, computing, usual[device(row)]) for row in fitting][:_MOST]
 
 
 def elsewhere(rows: Sequence[FitRow], purpose: str) -> list[str]:
     """Lists the other topologies that would do."""
-    return _places([row for row in rows if not row.deployable], purpose)
+    return _places([row for row in rows if row.topology != CLOUD_RUN], purpose)
 
 
 def sentence(options: Sequence[str], smaller: str | None) -> str:

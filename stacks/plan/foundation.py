@@ -22,12 +22,15 @@ def foundation(config: StackConfig, profile: Profile) -> FoundationPlan:
     token = hub_token(config)
     deployments = config.deployments.values()
     topologies = {each.topology for each in deployments}
-    # One that the topology cannot have is reported elsewhere, and has no API.
-    chosen = {each.weights.runner or DEFAULTS[each.topology] for each in deployments} - {KUBERNETES}
+    chosen = {each.weights.runner or DEFAULTS[each.topology] for each in deployments}
+    if "gke-tpu" not in topologies:
+        # One that the topology cannot have is reported elsewhere, and has no API.
+        chosen.discard(KUBERNETES)
+    gateway = any(each.topology == "gke-tpu" and each.access.expose == "gateway" for each in deployments)
     return FoundationPlan(
         project=config.project,
         region=config.region,
-        apis=required_apis(topologies, chosen, hub_token=token is not None),
+        apis=required_apis(topologies, chosen, hub_token=token is not None, gateway=gateway),
         repository=_repository(config),
         bucket=_bucket(config, profile),
         hub_token=token,

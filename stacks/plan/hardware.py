@@ -141,7 +141,7 @@ class Engine(Sourced):
 TOPOLOGIES = ("cloud-run", "vertex", "dataflow", "training", "gke-tpu")
 """Every topology that has a name."""
 
-BUILT_TOPOLOGIES = ("cloud-run",)
+BUILT_TOPOLOGIES = ("cloud-run", "gke-tpu")
 """Topologies that this version builds."""
 
 
@@ -188,6 +188,16 @@ def tpu_machines() -> Mapping[str, TpuMachine]:
 
 
 @cache
+def tpu_topologies(accelerator: str) -> tuple[str, ...]:
+    """Lists the topologies of a generation of TPU, smallest first.
+
+    Raises:
+        KeyError: there is no such generation.
+    """
+    return tuple(read_table("tpus")["topologies"][accelerator]["value"])
+
+
+@cache
 def tpu_slices(accelerator: str) -> tuple[TpuSlice, ...]:
     """Lists the slices of a generation of TPU, smallest first, those on one host before the others.
 
@@ -198,7 +208,6 @@ def tpu_slices(accelerator: str) -> tuple[TpuSlice, ...]:
         KeyError: there is no such generation.
     """
     machines = [machine for machine in tpu_machines().values() if machine.accelerator == accelerator]
-    topologies = read_table("tpus")["topologies"][accelerator]
     found = [
         TpuSlice(
             accelerator=accelerator,
@@ -207,7 +216,7 @@ def tpu_slices(accelerator: str) -> tuple[TpuSlice, ...]:
             machine=machine.name,
             hosts=hosts,
         )
-        for topology in topologies["value"]
+        for topology in tpu_topologies(accelerator)
         for machine in machines
         if (hosts := _hosts(topology, machine))
     ]

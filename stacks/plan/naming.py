@@ -4,8 +4,9 @@ A name that has to be changed or cut ends in six hex digits of a hash of the who
 names stay different. So do a deployment's names where its stack's has a hyphen: `dev-eu` and its deployment
 `a` would else be `dev` and its deployment `eu-a`.
 
-Limits: Cloud Run services fewer than 50 characters, service accounts 6 to 30 (RFC 1035), buckets 3 to 63
-without "google", repositories up to 63, labels up to 63 characters of [a-z0-9_-].
+Limits: clusters and node pools 40 characters, Kubernetes namespaces 63 (RFC 1123), Compute Engine's disks
+and snapshots 63, Cloud Run services fewer than 50 characters, service accounts 6 to 30 (RFC 1035), buckets 3
+to 63 without "google", repositories up to 63, labels up to 63 characters of [a-z0-9_-].
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ REPOSITORY_MAX = 63
 SECRET_MAX = 255
 LABEL_MAX = 63
 DEPLOYMENT_MAX = 40
+CLUSTER_MAX = 40
+NODE_POOL_MAX = 40
+NAMESPACE_MAX = 63
+DISK_MAX = 63
 
 DEPLOYMENT_NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{DEPLOYMENT_MAX - 2}}}[a-z0-9])?")
 PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -59,6 +64,38 @@ def service_name(stack: str, deployment: str) -> str:
 def job_name(stack: str, deployment: str) -> str:
     """Names the Cloud Run job that stages a deployment's weights."""
     return fit(_joined(stack, deployment, "weights"), RUN_NAME_MAX)
+
+
+def cluster_name(stack: str) -> str:
+    """Names the cluster of a stack."""
+    return fit(slug(stack), CLUSTER_MAX)
+
+
+def cpu_pool() -> str:
+    """Names the node pool without TPUs; a cluster has one."""
+    return "cpu"
+
+
+def tpu_pool(deployment: str) -> str:
+    """Names the node pool of a deployment, within the cluster of its stack.
+
+    No other pool is called so: the name of the pool without TPUs has no hyphen.
+    """
+    return fit(f"tpu-{deployment}", NODE_POOL_MAX)
+
+
+def namespace(stack: str, deployment: str) -> str:
+    """Names the Kubernetes namespace of a deployment.
+
+    The stack's name is part of it: all clusters of a project share one workload pool, in which pods of the
+    same namespace and account are the same to Google.
+    """
+    return fit(_joined(stack, deployment), NAMESPACE_MAX)
+
+
+def disk_name(stack: str, deployment: str, content: str) -> str:
+    """Names a disk, or a snapshot, of a deployment that holds a content; another content has another."""
+    return fit(f"{_joined(stack, deployment)}-{content}", DISK_MAX)
 
 
 def account_id(stack: str, deployment: str, role: str) -> str:

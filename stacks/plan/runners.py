@@ -14,9 +14,10 @@ from stacks.plan.hardware import ComputeMachine, compute_machines
 from stacks.plan.limits import cloud_run_limits, vertex_limits
 from stacks.plan.quantity import memory_text
 from stacks.plan.report import Report
-from stacks.plan.sizing.staging import streaming_lines, vertex_lines
+from stacks.plan.sizing.staging import PIPELINE_BYTES, streaming_lines, vertex_lines
 from stacks.plan.sizing.terms import total
-from stacks.plan.types import Sizing, VertexMachinePlan
+from stacks.plan.types import Sizing
+from stacks.plan.types_weights import VertexMachinePlan
 
 CLOUD_RUN: Final = "cloud-run"
 VERTEX: Final = "vertex"
@@ -34,14 +35,18 @@ DEFAULTS: Final[Mapping[str, str]] = {
 _WITH_CLUSTER = ("gke-tpu",)
 """Topologies that have a cluster."""
 
-_ATTEMPTS: Final[Mapping[str, int]] = {CLOUD_RUN: 2, VERTEX: 1}
+_ATTEMPTS: Final[Mapping[str, int]] = {CLOUD_RUN: 2, VERTEX: 1, KUBERNETES: 2}
 """How often a job that fails is tried, the first time included; Vertex AI decides that itself.
 
 cloud.google.com/vertex-ai/docs/training/understanding-training-service: an exit code of the program's own
 ends a custom job for good.
 """
-_START_SECONDS: Final[Mapping[str, int]] = {CLOUD_RUN: 300, VERTEX: 1200}
-"""How long a deployment waits for the first attempt to start: Vertex AI makes a machine first. Assumed."""
+_START_SECONDS: Final[Mapping[str, int]] = {CLOUD_RUN: 300, VERTEX: 1200, KUBERNETES: 900}
+"""How long a deployment waits for the first attempt to start: Vertex AI makes a machine first, and a cluster
+a node where all are full. Assumed."""
+
+_POD_CPU: Final = "500m"
+"""What a pod asks for; it takes more where its node has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ def choose_runner(wanted: str | None, topology: str, region: str, path: str, rep
 
 def machine(runner: str) -> JobMachine:
     """Chooses the smallest machine of a runner, and says why it does."""
-    return _custom_job() if runner == VERTEX else _cloud_run_job()
+    makers = {CLOUD_RUN: _cloud_run_job, VERTEX: _custom_job, KUBERNETES: _pod}
+    return makers[runner]()
 
 
 def retries(runner: str) -> int:
@@ -108,6 +114,14 @@ def _cloud_run_job() -> JobMachine:
     memory = limits.memory_min.value
     cpu, text = str(limits.least_cpu(memory)), memory_text(memory)
     return JobMachine(cpu, text, None, Sizing(lines, total(lines), memory, f"{cpu} CPU, {text}"))
+
+
+def _pod() -> JobMachine:
+    lines = streaming_lines()
+    text = memory_text(PIPELINE_BYTES)
+    return JobMachine(
+        _POD_CPU, text, None, Sizing(lines, total(lines), PIPELINE_BYTES, f"pod, {_POD_CPU} CPU, {text}")
+    )
 
 
 def _custom_job() -> JobMachine:

@@ -12,15 +12,25 @@ from dataclasses import dataclass
 
 from stacks.plan import naming
 from stacks.plan.architecture import parameters, quantised_bytes
-from stacks.plan.contracts import weights_contract
+from stacks.plan.contract_data import weights_contract
 from stacks.plan.hardware import engines
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import MIB
 from stacks.plan.spec import DTYPE_BYTES, Dtype, ModelSpec
-from stacks.plan.types import StagedModelPlan
+from stacks.plan.types_weights import StagedModelPlan
+
+IMPORT = "import"
+"""The weights image's command for a checkpoint that is in a bucket already."""
 
 SAFETENSORS = "safetensors"
 """The format that keeps a checkpoint as it is; any other is converted to what its engine computes in."""
+
+JETSTREAM = "jetstream"
+JETSTREAM_INT8 = "jetstream-int8"
+"""The format whose matrices have eight bits; what else is in it has the element type of computing."""
+
+SCALE_PERCENT = 1
+"""Scales beside weights in int8, one for each row of a matrix, in percent of the weights. Assumed."""
 
 HUB_BYTES_PER_SECOND = 25 * MIB
 """How fast a checkpoint streams from the Hub through a job to the bucket. Assumed, on the slow side."""
@@ -47,11 +57,15 @@ def form(model: ModelSpec, engine: str, dtype: str) -> Form:
         dtype: element type of computing.
     """
     staged = engines()[engine].formats[0]
+    if staged == JETSTREAM:
+        return Form(JETSTREAM_INT8 if dtype == "int8" else JETSTREAM, "bfloat16")
     return Form(staged, model.checkpoint_dtype if staged == SAFETENSORS else dtype)
 
 
 def staged_bytes(model: ModelSpec, form: Form) -> int:
     """Gives the bytes of weights that lie in the bucket, which is what a start reads."""
+    if form.format == JETSTREAM_INT8:
+        return parameters(model) * (100 + SCALE_PERCENT) // 100
     if form.dtype in DTYPE_BYTES:
         return parameters(model) * DTYPE_BYTES[form.dtype]
     return quantised_bytes(model)
@@ -84,6 +98,19 @@ def prefix(model: ModelSpec, form: Form) -> str:
         raise ValueError(f"{model.repository} has no revision")
     folder = naming.model_folder(model.repository)
     return f"models/{folder}/{model.revision}/{form.format}-{form.dtype}/"
+
+
+def from_source(model: ModelSpec, source: str) -> ModelSpec:
+    """Gives a model whose checkpoint comes from a bucket: with a revision that says from where.
+
+    The revision is a digest of the address, so that what is staged from another upload lies elsewhere.
+
+    Args:
+        model: what the checkpoint is of.
+        source: `gs://BUCKET/PREFIX`.
+    """
+    identity = f"{source} {model.repository}@{model.revision}"
+    return model.model_copy(update={"revision": hashlib.sha256(identity.encode()).hexdigest()[:40]})
 
 
 def staged_model(
@@ -119,10 +146,15 @@ def task_timeout(model: ModelSpec) -> int:
     return min(max(math.ceil(estimate / 60) * 60, _SHORTEST_SECONDS), longest)
 
 
-def job_args(staged: StagedModelPlan) -> tuple[str, ...]:
-    """Writes the arguments of the weights image."""
+def job_args(staged: StagedModelPlan, source: str | None = None) -> tuple[str, ...]:
+    """Writes the arguments of the weights image.
+
+    Args:
+        staged: what it makes.
+        source: `gs://BUCKET/PREFIX` of a checkpoint; None for the Hub's.
+    """
     return (
-        weights_contract().command,
+        *((IMPORT, "--source", source) if source else (weights_contract().command,)),
         *("--repo", staged.repository),
         *("--revision", staged.revision),
         *("--target", staged.uri),

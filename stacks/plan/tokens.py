@@ -10,6 +10,7 @@ from stacks.plan.spec import ModelSpec
 
 if TYPE_CHECKING:
     from stacks.config_models import CloudRunDeployment
+    from stacks.config_shared import TokenSettings
 
 DEFAULT_NEW_TOKENS = 256
 DEFAULT_INPUT_TOKENS = 4096
@@ -35,9 +36,16 @@ def default_tokens(model: ModelSpec) -> TokenLimits:
     return TokenLimits(max(min(model.context - new, DEFAULT_INPUT_TOKENS), 1), new)
 
 
-def token_limits(model: ModelSpec, deployment: CloudRunDeployment, path: str, report: Report) -> TokenLimits:
-    """Decides the limits of one deployment, and reports those that the model cannot keep."""
-    wanted, usual = deployment.limits, default_tokens(model)
+def token_limits(model: ModelSpec, wanted: TokenSettings, path: str, report: Report) -> TokenLimits:
+    """Decides the limits of one deployment, and reports those that the model cannot keep.
+
+    Args:
+        model: what is served.
+        wanted: the deployment's `limits`.
+        path: path of the deployment in the stack file.
+        report: receives what is wrong.
+    """
+    usual = default_tokens(model)
     chosen = TokenLimits(wanted.max_input_tokens or usual.max_input, wanted.max_new_tokens or usual.max_new)
     shared = model.family == "decoder"
     room_for_input = model.context - (chosen.max_new if shared else 0)

@@ -7,8 +7,14 @@ otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from stacks.plan.types_weights import StagedModelPlan, WeightsJobPlan
+
+if TYPE_CHECKING:
+    from stacks.plan.types_gke import ClusterPlan, GkeTpuPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,56 +156,6 @@ class FitRow:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedModelPlan:
-    """Where one model, at one revision, in one format, lies in the bucket."""
-
-    repository: str
-    revision: str
-    format: str
-    dtype: str
-    bucket: str
-    prefix: str
-    """Object prefix without leading slash, with trailing slash."""
-    uri: str
-    """`gs://BUCKET/PREFIX` without trailing slash."""
-    retain: bool
-    timeout_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class VertexMachinePlan:
-    """The machine of a Vertex AI custom job."""
-
-    machine_type: str
-    boot_disk_gb: int
-    boot_disk_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsJobPlan:
-    """The job that stages a model."""
-
-    runner: str
-    """Where it runs: `cloud-run` or `vertex`."""
-    job_name: str
-    vertex: VertexMachinePlan | None
-    """Only for `vertex`; its CPUs and memory are in `cpu` and `memory` too."""
-    account: AccountPlan
-    image: str
-    args: tuple[str, ...]
-    env: Mapping[str, str]
-    hub_token: bool
-    cpu: str
-    memory: str
-    task_timeout_seconds: int
-    max_retries: int
-    labels: Mapping[str, str]
-    execution_labels: Mapping[str, str]
-    """Labels of each execution; `llm-target` identifies what it stages."""
-    sizing: Sizing
-
-
-@dataclass(frozen=True, slots=True)
 class ProbePlan:
     """An HTTP probe."""
 
@@ -269,6 +225,28 @@ class CloudRunPlan:
     staged: StagedModelPlan
     sizing: Sizing
 
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """Images of this stack that it runs."""
+        return self.image, self.weights.image
+
+    @property
+    def accounts(self) -> tuple[AccountPlan, ...]:
+        """Google service accounts that it owns."""
+        job = self.weights.account
+        return (self.account,) if job is None else (self.account, job)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Physical names that no other deployment may have, each with its kind."""
+        yield "service", self.service_name
+        yield "job", self.weights.job_name
+        for account in self.accounts:
+            yield "service account", account.account_id
+
+
+DeploymentPlan: TypeAlias = "CloudRunPlan | GkeTpuPlan"
+"""A deployment on any topology: all have model, engine, location, weights, staged and sizing."""
+
 
 @dataclass(frozen=True, slots=True)
 class StackPlan:
@@ -279,8 +257,20 @@ class StackPlan:
     foundation: FoundationPlan
     images: Mapping[str, ImagePlan]
     """By name; only those that some deployment needs."""
-    deployments: Mapping[str, CloudRunPlan]
+    deployments: Mapping[str, DeploymentPlan]
     """By logical name, sorted."""
+    cluster: ClusterPlan | None = None
+    """What the deployments on topology `gke-tpu` share; None where there is none of them."""
     warnings: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     """What a person may want to know and need not act on."""
+
+    @property
+    def on_cloud_run(self) -> Mapping[str, CloudRunPlan]:
+        """The deployments on topology `cloud-run`."""
+        return {name: each for name, each in self.deployments.items() if isinstance(each, CloudRunPlan)}
+
+    @property
+    def on_tpu(self) -> Mapping[str, GkeTpuPlan]:
+        """The deployments on topology `gke-tpu`."""
+        return {name: each for name, each in self.deployments.items() if not isinstance(each, CloudRunPlan)}

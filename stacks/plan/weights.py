@@ -9,7 +9,8 @@ from stacks.plan import naming, runners, staging
 from stacks.plan.engines import CTRANSLATE2
 from stacks.plan.report import Report
 from stacks.plan.spec import DTYPE_BYTES, ComputingDtype, Dtype, ModelSpec
-from stacks.plan.types import AccountPlan, HubTokenPlan, StagedModelPlan, WeightsJobPlan
+from stacks.plan.types import AccountPlan, HubTokenPlan
+from stacks.plan.types_weights import KubernetesJobPlan, StagedModelPlan, WeightsJobPlan
 
 if TYPE_CHECKING:
     from stacks.plan.cloud_run import Setting
@@ -81,9 +82,12 @@ def weights_job(
     runner: str,
     model: ModelSpec,
     staged: StagedModelPlan,
-    account: AccountPlan,
+    account: AccountPlan | None,
     labels: Mapping[str, str],
     setting: Setting,
+    *,
+    source: str | None = None,
+    kubernetes: KubernetesJobPlan | None = None,
 ) -> WeightsJobPlan:
     """Plans the job of one deployment.
 
@@ -92,20 +96,27 @@ def weights_job(
         runner: where the job runs.
         model: as it is on the Hub.
         staged: what the job makes.
-        account: whom the job runs as.
+        account: Google service account that the job runs as; None for a pod that is granted roles itself.
         labels: the deployment's.
         setting: what the deployment is planned in.
+        source: `gs://BUCKET/PREFIX` of the checkpoint; None for the Hub's.
+        kubernetes: where in a cluster it runs; only there.
     """
     machine, shared = runners.machine(runner), setting.foundation
+    # Where nothing is read from the Hub, nobody needs the right to read its token.
+    token = shared.hub_token if source is None else None
     return WeightsJobPlan(
         runner=runner,
         job_name=naming.job_name(setting.stack, name),
         vertex=machine.vertex,
+        kubernetes=kubernetes,
         account=account,
         image=WEIGHTS_IMAGE,
-        args=staging.job_args(staged),
-        env=_env(runner, shared.project, shared.hub_token),
-        hub_token=shared.hub_token is not None,
+        args=staging.job_args(staged, source),
+        env=_env(runner, shared.project, token),
+        hub_token=token is not None,
+        source=source,
+        source_bucket=_source_bucket(source, staged.bucket),
         cpu=machine.cpu,
         memory=machine.memory,
         task_timeout_seconds=staging.task_timeout(model),
@@ -114,6 +125,11 @@ def weights_job(
         execution_labels={**labels, "llm-target": staging.target_label(staged)},
         sizing=machine.sizing,
     )
+
+
+def _source_bucket(source: str | None, own: str) -> str | None:
+    bucket = source.removeprefix("gs://").partition("/")[0] if source else own
+    return None if bucket == own else bucket
 
 
 def _env(runner: str, project: str, token: HubTokenPlan | None) -> dict[str, str]:

@@ -17,6 +17,8 @@ from tests.engine.lab import Lab
 
 DEADLINE_SECONDS = 120.0
 _POLL_SECONDS = 0.05
+_OF_THE_CLOUD = ("rehearsal.cloud", "rehearsal.cluster", "/.engine/kube/")
+"""Parts of the command lines of what is no engine: the rehearsed cloud and a cluster in it."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -103,7 +105,7 @@ def engine_processes(lab: Lab) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
         ours = environment.get("LLMSTACK_REHEARSAL") == str(lab.rehearsal.folder)
-        cloud = WORKLOAD_VARIABLE in environment or "rehearsal.cloud" in command
+        cloud = WORKLOAD_VARIABLE in environment or any(part in command for part in _OF_THE_CLOUD)
         host = "pulumi-language-python" in command and "-exec" not in command
         if ours and not cloud and not host and running(process):
             found.append(process)

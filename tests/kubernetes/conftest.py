@@ -12,6 +12,7 @@ import pytest
 from providers.modelops import waiting
 from rehearsal.cluster.programs import missing
 from tests.engine.troubled_hub import TroubledHub
+from tests.kubernetes.nodes import Plane, Scheduler
 from tests.kubernetes.stage import Stage, Town
 
 _NUMBERS = itertools.count()
@@ -38,6 +39,20 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         yield town
         town.stop()
         hub.close()
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """A control plane whose nodes each test says."""
+    plane = Plane(tmp_path_factory.mktemp("plane"))
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture(scope="session")
+def scheduler(plane: Plane) -> Scheduler:
+    """Where that one would put pods."""
+    return Scheduler(plane)
 
 
 @pytest.fixture

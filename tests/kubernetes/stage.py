@@ -6,10 +6,11 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from kubernetes.client import BatchV1Api, CoreV1Api, RbacAuthorizationV1Api, V1DeleteOptions
 from kubernetes.client import models as kube
 
@@ -35,6 +36,7 @@ MODEL = "google/flan-t5-small"
 TYPE = "modelops:index:StagedModel"
 KSA = "weights"
 LONGEST_SECONDS = 120.0
+LOOPBACK = {"127.0.0.1", "::1"}
 _GROUP = "rbac.authorization.k8s.io"
 RULES = (
     ("batch", "jobs", ["get", "create", "delete"]),
@@ -193,6 +195,12 @@ def until(what: str, true: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline, f"{what} did not come"
         time.sleep(0.2)
     return found
+
+
+def listening(processes: Iterable[psutil.Process]) -> set[str]:
+    """The addresses at which processes take connections."""
+    connections = [each for process in processes for each in process.net_connections("tcp")]
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
 
 
 def finished(runner: KubernetesJobs, execution: Execution) -> Execution:

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from rehearsal.cluster.programs import NAMES
-from tests.kubernetes.stage import CLUSTER, until
+from rehearsal.cluster.state import running
+from tests.kubernetes.stage import CLUSTER, listening, until
 from tests.unit.cloud_world import Running
 
 STARTER = """
@@ -26,23 +27,32 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
-def test_a_cluster_ends_with_its_starter_even_by_sigkill(
-    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("victim", ["whoever started it", "itself"])
+def test_a_cluster_leaves_nothing_running_when_a_process_is_killed(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
     monkeypatch.setenv("LLMSTACK_RUNNER", "process")
-    running = Running(tmp_path / "world")
+    world = Running(tmp_path / "world")
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(world.folder), CLUSTER], cwd=checkout, env=os.environ
+    )
     try:
-        starter = subprocess.Popen(
-            [sys.executable, "-c", STARTER, str(running.folder), CLUSTER], cwd=checkout, env=os.environ
-        )
-        until("the cluster", (running.folder / "started").exists)
+        until("the cluster", (world.folder / "started").exists)
         started = psutil.Process(starter.pid).children(recursive=True)
         names = {name for process in started for name in NAMES if name in " ".join(process.cmdline()[:1])}
         assert names == set(NAMES)
-        starter.send_signal(signal.SIGKILL)
-        starter.wait(30)
-        _, alive = psutil.wait_procs(started, timeout=60)
-        assert alive == []
-        assert not (running.folder / "cluster.json").exists()
+        assert listening(started) == {"127.0.0.1"}
+        state = running(world.folder)
+        assert state is not None
+        os.kill(state.process if victim == "itself" else starter.pid, signal.SIGKILL)
+        until("the end", lambda: all(map(_ended, started)))
+        assert running(world.folder) is None
     finally:
-        running.stop()
+        starter.kill()
+        starter.wait(30)
+        world.stop()
+
+
+def _ended(process: psutil.Process) -> bool:
+    """Whether it runs no more; the one that was killed is a zombie while its starter lives."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE

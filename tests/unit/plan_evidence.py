@@ -23,6 +23,8 @@ class Broken:
     row: str
     says: str
     change: Change
+    tpu: bool = False
+    """Whether the plan is one for TPUs."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,16 @@ def deployment(**changes: Any) -> Change:
 def inside(part: str, **changes: Any) -> Change:
     """Changes one part of the only deployment, for instance its volume."""
     return deployment(**{part: lambda found: replace(found, **changes)})
+
+
+def cluster(**changes: Any) -> Change:
+    """Changes the cluster."""
+
+    def change(plan: StackPlan) -> StackPlan:
+        assert plan.cluster is not None
+        return replace(plan, cluster=replace(plan.cluster, **changes))
+
+    return change
 
 
 def env(**variables: str) -> Change:

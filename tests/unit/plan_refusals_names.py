@@ -33,6 +33,7 @@ from tests.unit.standin_world import (
     EMAIL,
     ON_ACCOUNT,
     ON_BUCKET,
+    ON_IAP,
     ON_JOB,
     ON_PROJECT,
     ON_REPOSITORY,
@@ -45,7 +46,9 @@ from tests.unit.standin_world import (
 )
 
 _EVERYTHING = tuple(MODELS)
-_MEMBERS = (ON_BUCKET, ON_SERVICE, ON_SECRET)
+_MEMBERS = (ON_BUCKET, ON_SERVICE, ON_SECRET, ON_REPOSITORY, ON_PROJECT, ON_ACCOUNT, ON_IAP)
+_FOR_OTHERS = ("roles/run.invoker", "roles/iap.httpsResourceAccessor")
+"""What somebody from outside is granted."""
 
 
 def without(key: str) -> Properties:
@@ -59,18 +62,33 @@ def invoked_by(member: str, **more: Any) -> Properties:
 
 
 def _members_are_made_here_or_configured(resources: Sequence[Registered]) -> None:
-    """A grant goes to an account of this stack, after the account; only invokers come from outside."""
+    """A grant goes to an account of this stack, after the account, or to pods; only invokers are others."""
     for each in resources:
-        if each.type in _MEMBERS and each.inputs["role"] != "roles/run.invoker":
-            assert any(ACCOUNT in urn for urn in each.dependencies)
+        if each.type in _MEMBERS and each.inputs["role"] not in _FOR_OTHERS:
+            pods = each.inputs["member"].startswith("principal://")
+            assert pods or any(ACCOUNT in urn for urn in each.dependencies)
+
+
+def _no_bucket_is_public(resources: Sequence[Registered]) -> None:
+    members = list(values(resources, [ON_BUCKET], "member"))
+    assert members
+    assert all(member.startswith(("serviceAccount:", "principal://")) for member in members)
+
+
+def _only_grants_name_a_project(resources: Sequence[Registered]) -> None:
+    """And theirs is the one that the cluster's workload pool is named after."""
+    others = [kind for kind in _EVERYTHING if kind != ON_PROJECT]
+    never_given(others, "project")(resources)
+    pools = set(values(resources, ["gcp:container/cluster:Cluster"], "workloadIdentityConfig.workloadPool"))
+    assert {f"{project}.svc.id.goog" for project in values(resources, [ON_PROJECT], "project")} == pools
 
 
 NAMES: list[Broken | Refused | Warned | Impossible] = [
     Refused("project.missing", "gcp:project", "required", without("gcp:project")),
     Impossible(
         "project.unknown",
-        "no component names a project: everything goes into the provider's",
-        never_given(_EVERYTHING, "project"),
+        "everything goes into the provider's project; a grant on the project has to name it, and names that",
+        _only_grants_name_a_project,
     ),
     Broken("api.run", "run.googleapis.com", without_api("run")),
     Broken("api.iam", "iam.googleapis.com", without_api("iam")),
@@ -102,10 +120,18 @@ NAMES: list[Broken | Refused | Warned | Impossible] = [
             "roles/storage.objectUser",
             "roles/run.invoker",
             "roles/secretmanager.secretAccessor",
+            "roles/iap.httpsResourceAccessor",
+            "roles/iam.workloadIdentityUser",
+            "roles/artifactregistry.reader",
+            "roles/container.defaultNodeServiceAccount",
         ),
     ),
     Impossible("iam.role.unknown", "the components name the roles", only(_MEMBERS, "role", *roles())),
-    Impossible("iam.role.project_storage", "nothing is granted on the project", never_made(ON_PROJECT)),
+    Impossible(
+        "iam.role.project_storage",
+        "a cluster's nodes alone are granted something on the project, and storage is none of it",
+        only([ON_PROJECT], "role", "roles/container.defaultNodeServiceAccount"),
+    ),
     Impossible(
         "iam.member.exists",
         "a grant goes to an account of the same stack, after that account",
@@ -116,17 +142,25 @@ NAMES: list[Broken | Refused | Warned | Impossible] = [
         "must exist before `up`",
         invoked_by("serviceAccount:caller@acme-ml-dev.iam.gserviceaccount.com"),
     ),
-    Impossible("iam.account.exists", "nothing is granted on an account", never_made(ON_ACCOUNT)),
+    Impossible(
+        "iam.account.exists",
+        "the grant takes the account's name from the account",
+        after([ON_ACCOUNT], ACCOUNT),
+    ),
     Impossible(
         "iam.bucket.exists", "the grant takes the bucket's name from the bucket", after([ON_BUCKET], BUCKET)
     ),
     Impossible(
         "iam.bucket.public",
-        "a grant on the bucket goes to an account of the same stack",
-        after([ON_BUCKET], ACCOUNT),
+        "a grant on the bucket goes to an account of the same stack, or to its pods",
+        _no_bucket_is_public,
     ),
     Broken("iam.secret.exists", "the stack has none", foundation(hub_token=None)),
-    Impossible("iam.repository.exists", "nothing is granted on a repository", never_made(ON_REPOSITORY)),
+    Impossible(
+        "iam.repository.exists",
+        "the grant takes the repository's name from the repository",
+        after([ON_REPOSITORY], REPOSITORY),
+    ),
     Impossible(
         "iam.run_service.exists", "the grant takes its name from the service", after([ON_SERVICE], SERVICE)
     ),

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from providers.modelops.vertex import VertexDefinition, request_body
-from stacks.plan.types import StackPlan, VertexMachinePlan
+from stacks.plan.types import StackPlan
+from stacks.plan.types_weights import VertexMachinePlan
 from tests.components.conftest import Registered
 from tests.unit.config_sources import good
 from tests.unit.plan_evidence import Broken, Change, Impossible, Refused, Warned, inside, replace
@@ -19,10 +20,11 @@ _IMAGE = "docker-build:index:Image"
 
 
 def definitions(resources: Sequence[Registered]) -> Iterator[tuple[Registered, dict[str, Any]]]:
-    """Each staged model that carries what its job runs."""
+    """Each staged model that carries what its custom job runs; those in a cluster carry another form."""
     for each in resources:
-        if each.type == STAGED and each.inputs.get("definition"):
-            yield each, each.inputs["definition"]
+        found = each.inputs.get("definition")
+        if each.type == STAGED and found and "machineType" in found:
+            yield each, found
 
 
 def requests(resources: Sequence[Registered]) -> Iterator[dict[str, Any]]:

@@ -20,12 +20,16 @@ TOKEN = "hf_not_a_token"
 
 
 class GoogleLike(Recorder):
-    """A recorder whose secrets have ids of Google's form, because a version is given its secret's id."""
+    """A recorder whose resources have names as Google gives them, because others are given those."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         given, outputs = super().new_resource(args)
         if args.typ == "gcp:secretmanager/secret:Secret":
             return f"projects/some-project/secrets/{args.inputs['secretId']}", outputs
+        if args.typ == "gcp:artifactregistry/repository:Repository":
+            outputs["name"] = args.inputs["repositoryId"]
+        if args.typ == "gcp:serviceaccount/account:Account":
+            outputs["name"] = f"projects/some-project/serviceAccounts/{outputs['email']}"
         return given, outputs
 
 
@@ -71,7 +75,10 @@ def configurations() -> st.SearchStrategy[dict[str, Any]]:
         labels=_labels(),
         images=st.sampled_from([{}, {"llm:images": {"serve": {"digest": "sha256:" + "b" * 64}}}]),
         deployments=st.dictionaries(
-            st.from_regex(DEPLOYMENT_NAME, fullmatch=True), _deployments(), min_size=1, max_size=3
+            st.from_regex(DEPLOYMENT_NAME, fullmatch=True),
+            _deployments() | _on_tpu(),
+            min_size=1,
+            max_size=3,
         ),
     )
 
@@ -97,6 +104,37 @@ def _deployments() -> st.SearchStrategy[dict[str, Any]]:
         timeout=st.integers(1, 3600),
         weights=st.sampled_from([{}, {"runner": "cloud-run"}, {"runner": "vertex", "dtype": "float16"}]),
     )
+
+
+def _on_tpu() -> st.SearchStrategy[dict[str, Any]]:
+    gateway = {"expose": "gateway", "host": "llm.example.com", "certificateMap": "llm"}
+    return st.fixed_dictionaries(
+        {
+            "topology": st.just("gke-tpu"),
+            "model": st.sampled_from(["google/gemma-2b", "meta-llama/Llama-2-7b-hf"]),
+            "engine": st.sampled_from(["jetstream", "vllm-tpu"]),
+        },
+        optional={
+            "tpu": st.sampled_from(
+                [
+                    {"accelerator": "v6e", "capacity": "spot"},
+                    {"capacity": "flex-start", "maxRunHours": 24},
+                    {"capacity": "reservation", "reservation": "bought"},
+                ]
+            ),
+            "scaling": st.builds(
+                lambda least, surge: {"min": least, "surge": surge}, _few, st.integers(0, 1)
+            ),
+            "weights": st.sampled_from([{"volume": "disk"}, {"runner": "cloud-run"}, {"runner": "vertex"}]),
+            "identity": st.sampled_from(["direct", "service-account"]),
+            "access": st.sampled_from(
+                [{"expose": "internal"}, {**gateway, "invokers": ["group:ml@example.com"]}]
+            ),
+        },
+    )
+
+
+_few = st.integers(1, 4)
 
 
 def _deployment(

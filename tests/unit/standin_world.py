@@ -16,12 +16,18 @@ NOBODY = f"nobody@{PROJECT}.iam.gserviceaccount.com"
 IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/llm/serve"
 DIGEST = "sha256:" + "a" * 64
 SECRET = f"projects/{PROJECT}/secrets/hub-token"
-APIS = ("run", "aiplatform", "iam", "secretmanager", "artifactregistry", "cloudresourcemanager")
+APIS = (
+    *("run", "aiplatform", "iam", "secretmanager", "artifactregistry", "cloudresourcemanager"),
+    *("container", "compute", "iap"),
+)
 
 SERVICE, JOB = "gcp:cloudrunv2/service:Service", "gcp:cloudrunv2/job:Job"
 BUCKET, ACCOUNT = "gcp:storage/bucket:Bucket", "gcp:serviceaccount/account:Account"
 SECRET_TYPE, VERSION = "gcp:secretmanager/secret:Secret", "gcp:secretmanager/secretVersion:SecretVersion"
 REPOSITORY, API = "gcp:artifactregistry/repository:Repository", "gcp:projects/service:Service"
+CLUSTER, POOL = "gcp:container/cluster:Cluster", "gcp:container/nodePool:NodePool"
+DISK, SNAPSHOT = "gcp:compute/disk:Disk", "gcp:compute/snapshot:Snapshot"
+ROUTER, NAT = "gcp:compute/router:Router", "gcp:compute/routerNat:RouterNat"
 ON_BUCKET = "gcp:storage/bucketIAMMember:BucketIAMMember"
 ON_SECRET = "gcp:secretmanager/secretIamMember:SecretIamMember"
 ON_REPOSITORY = "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember"
@@ -29,9 +35,13 @@ ON_SERVICE = "gcp:cloudrunv2/serviceIamMember:ServiceIamMember"
 ON_JOB = "gcp:cloudrunv2/jobIamMember:JobIamMember"
 ON_ACCOUNT = "gcp:serviceaccount/iAMMember:IAMMember"
 ON_PROJECT = "gcp:projects/iAMMember:IAMMember"
+ON_IAP = "gcp:iap/webIamMember:WebIamMember"
 
 ABSENT = object()
 """In a change, takes the property away."""
+CLUSTER_NAME = f"container.googleapis.com/projects/{PROJECT}/locations/{REGION}/clusters/there"
+DISK_PATH = f"projects/{PROJECT}/zones/{REGION}-a/disks/there"
+ROUTERS = f"compute.googleapis.com/projects/{PROJECT}/regions/{REGION}/routers"
 
 
 def furnish(world: World) -> None:
@@ -58,6 +68,11 @@ def furnish(world: World) -> None:
     world.insert("run.service", run_name(PROJECT, REGION, "services", "on-gpu"), gpu)
     world.insert("storage.bucket", bucket_name("afar"), {"projectNumber": number, "location": "EUROPE-WEST4"})
     world.insert("run.job", run_name(PROJECT, REGION, "jobs", "there"), {})
+    identity = {"workloadIdentityConfig": {"workloadPool": f"{PROJECT}.svc.id.goog"}}
+    world.insert("container.cluster", CLUSTER_NAME, {"name": "there", "selfLink": "", "spec": identity})
+    world.insert("compute.disk", f"compute.googleapis.com/{DISK_PATH}", {"id": "7", "spec": {"size": 100}})
+    for router in ("there", "beside"):
+        world.insert("compute.router", f"{ROUTERS}/{router}", {"spec": {"network": "default"}})
 
 
 _SECRET_ENV = {"secretKeyRef": {"secret": "hub-token", "version": "1"}}
@@ -131,6 +146,55 @@ ACCEPTED: dict[str, Properties] = {
             },
         },
     },
+    CLUSTER: {
+        "name": "llm",
+        "location": REGION,
+        "initialNodeCount": 1,
+        "releaseChannel": {"channel": "REGULAR"},
+        "resourceLabels": {"env": "dev"},
+        "workloadIdentityConfig": {"workloadPool": f"{PROJECT}.svc.id.goog"},
+        "privateClusterConfig": {"enablePrivateNodes": True},
+        "controlPlaneEndpointsConfig": {"dnsEndpointConfig": {"allowExternalTraffic": True}},
+        "addonsConfig": {"gcsFuseCsiDriverConfig": {"enabled": True}},
+        "monitoringConfig": {
+            "enableComponents": ["SYSTEM_COMPONENTS"],
+            "managedPrometheus": {"enabled": True},
+        },
+    },
+    POOL: {
+        "name": "assistant-tpu",
+        "cluster": "there",
+        "location": REGION,
+        "nodeLocations": [f"{REGION}-a"],
+        "autoscaling": {"minNodeCount": 0, "maxNodeCount": 2},
+        "management": {"autoRepair": True},
+        "nodeConfig": {
+            "machineType": "ct5lp-hightpu-8t",
+            "diskType": "pd-balanced",
+            "diskSizeGb": 100,
+            "serviceAccount": EMAIL,
+            "spot": True,
+            "maxRunDuration": "604800s",
+            "workloadMetadataConfig": {"mode": "GKE_METADATA"},
+        },
+    },
+    DISK: {
+        "name": "assistant-weights",
+        "zone": f"{REGION}-a",
+        "type": "hyperdisk-ml",
+        "size": 100,
+        "accessMode": "READ_ONLY_MANY",
+        "labels": {"env": "dev"},
+    },
+    SNAPSHOT: {"name": "assistant-weights", "sourceDisk": DISK_PATH, "labels": {"env": "dev"}},
+    ROUTER: {"name": "llm", "region": REGION, "network": "default"},
+    NAT: {
+        "name": "llm",
+        "region": REGION,
+        "router": "there",
+        "natIpAllocateOption": "AUTO_ONLY",
+        "sourceSubnetworkIpRangesToNat": "ALL_SUBNETWORKS_ALL_IP_RANGES",
+    },
     ON_BUCKET: {"bucket": "models", **_MEMBER},
     ON_SECRET: {**_MEMBER, "secretId": "hub-token", "role": "roles/secretmanager.secretAccessor"},
     ON_REPOSITORY: {**_MEMBER, "repository": "llm", "role": "roles/artifactregistry.reader"},
@@ -142,6 +206,7 @@ ACCEPTED: dict[str, Properties] = {
         "role": "roles/iam.serviceAccountUser",
     },
     ON_PROJECT: {**_MEMBER, "project": PROJECT, "role": "roles/logging.logWriter"},
+    ON_IAP: {**_MEMBER, "project": PROJECT, "role": "roles/iap.httpsResourceAccessor"},
 }
 """Inputs that Google accepts in the furnished world, by type."""
 

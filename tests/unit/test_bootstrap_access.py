@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from llmstack.bootstrap.access import ACCESS, KEY, PROJECT, STATE_BUCKET, own_buckets
+from llmstack.bootstrap.access import ACCESS, KEY, PROJECT, STATE_BUCKET, node_roles, own_buckets
 from llmstack.bootstrap.federation import condition, mapping
 from llmstack.bootstrap.project import needed_apis
 from llmstack.bootstrap.target import DEPLOYER, PREVIEWER, parse_target
@@ -23,18 +23,21 @@ DATA = yaml.safe_load((Path(__file__).parent / "bootstrap_permissions.yaml").rea
 MODULES = {
     "artifactregistry",
     "cloudrunv2",
+    "compute",
+    "container",
     "docker_build",
+    "iap",
     "projects",
     "secretmanager",
     "serviceaccount",
     "storage",
 }
-READING = re.compile(r".*\.(get|list|getIamPolicy|downloadArtifacts|useToDecrypt)")
+READING = re.compile(r".*\.(connect|get|list|getIamPolicy|downloadArtifacts|useToDecrypt)")
 
 
 def resource_types() -> set[str]:
     """Types of all resources that the components' source makes."""
-    found = {"modelops.StagedModel"}
+    found = {"modelops.StagedModel", "kubernetes.Object"}
     for folder in ("components", "topologies"):
         for path in (ROOT / "stacks" / folder).glob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
@@ -62,7 +65,7 @@ def may(account: str, permission: str) -> bool:
 
 
 def test_every_type_of_resource_says_what_it_needs():
-    assert resource_types() == set(DATA["needs"])
+    assert resource_types() == set(DATA["needs"]) | set(DATA["by_hand"])
 
 
 @pytest.mark.parametrize("kind", DATA["needs"])
@@ -97,10 +100,28 @@ def test_the_previewer_only_reads_states():
     assert "storage.objects.create" in permissions(DEPLOYER, STATE_BUCKET)
 
 
+@pytest.mark.parametrize("kind", DATA["by_hand"])
+def test_what_would_let_an_account_become_any_other_is_given_by_hand(kind):
+    needs = DATA["by_hand"][kind]
+    assert [p for p in needs["deploy"] if may(DEPLOYER, p) or may(PREVIEWER, p)] == []
+    assert f"`{needs['role']}`" in (ROOT / "docs" / "bootstrap.md").read_text()
+
+
+def test_roles_on_the_project_are_granted_to_nodes_alone():
+    conditional = [access for access in ACCESS if access.condition is node_roles]
+    assert [access.role for access in conditional] == ["roles/resourcemanager.projectIamAdmin"]
+    expression = node_roles(parse_target("acme-ml-dev", "acme/llm", "us-central1"))["expression"]
+    assert expression == (
+        "api.getAttribute('iam.googleapis.com/modifiedGrantsByRole', [])"
+        ".hasOnly(['roles/container.defaultNodeServiceAccount'])"
+    )
+
+
 @pytest.mark.parametrize("access", ACCESS, ids=lambda access: f"{access.account} {access.role}")
 def test_no_role_is_basic_or_hands_out_access_to_everything(access):
     assert access.role not in ("roles/owner", "roles/editor", "roles/viewer", "roles/browser")
-    assert access.role not in ("roles/iam.serviceAccountAdmin", "roles/resourcemanager.projectIamAdmin")
+    assert access.role != "roles/iam.serviceAccountAdmin"
+    assert access.condition is node_roles or access.role != "roles/resourcemanager.projectIamAdmin"
     assert access.role not in ("roles/iam.serviceAccountKeyAdmin", "roles/iam.serviceAccountTokenCreator")
     assert access.why
 
@@ -130,7 +151,7 @@ def test_roles_on_buckets_leave_the_state_bucket_out():
     assert prefix is not None
     assert not target.state_bucket.startswith(prefix[1])
     assert bucket_name(target.project, "s" * 80).startswith(prefix[1])
-    assert {access.role for access in ACCESS if access.own_buckets} == {
+    assert {access.role for access in ACCESS if access.condition is own_buckets} == {
         "roles/storage.admin",
         "roles/storage.objectViewer",
     }

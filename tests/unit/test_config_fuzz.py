@@ -9,20 +9,25 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from stacks.config import ConfigError
+from stacks.config_gke import ClusterConfig, CpuPool, GkeTpuDeployment, Tpu, TpuAccess, TpuServer, TpuWeights
 from stacks.config_models import CloudRunDeployment
 from stacks.config_reader import KNOWN_KEYS
 from stacks.plan.spec import ModelSpec
 from tests.unit.config_sources import TINY, Outcome, both, good
 
 TOKEN = "hf_PlainTextToken0123456789"
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+ON_TPU = (GkeTpuDeployment, Tpu, TpuServer, TpuWeights, TpuAccess, ClusterConfig, CpuPool)
 KEYS = sorted(
-    {
-        info.alias or name
-        for model in (CloudRunDeployment, ModelSpec)
-        for name, info in model.model_fields.items()
-    }
+    {key for model in (CloudRunDeployment, ModelSpec, *ON_TPU) for key in _keys_of(model)}
     | {"min", "max", "cpu", "memory", "gpu", "ingress", "invokers", "queue", "serve", "digest", "team", TOKEN}
 )
 WORDS = (
@@ -36,7 +41,18 @@ WORDS = (
     "prod",
     "allUsers",
     TOKEN,
+    "gke-tpu",
+    "jetstream",
+    "v6e",
+    "2x4",
+    "ct5lp-hightpu-8t",
+    "us-central1-a",
+    "spot",
+    "gateway",
+    "gs://bucket/prefix",
+    "10.0.0.0/8",
 )
+
 
 texts = st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 scalars = st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.sampled_from([0.5, -1.25]) | texts
@@ -49,7 +65,7 @@ values = st.recursive(
 deployments = st.fixed_dictionaries(
     {},
     optional={
-        "topology": st.sampled_from(["cloud-run", "cloud-rum", "vertex"]) | values,
+        "topology": st.sampled_from(["cloud-run", "cloud-rum", "vertex", "gke-tpu"]) | values,
         "model": st.sampled_from(["gpt2", "gpt3", TINY]) | values,
         "scaling": st.dictionaries(st.sampled_from(["min", "max", "mx"]), scalars) | values,
         "resources": st.dictionaries(st.sampled_from(["cpu", "memory", "gpu"]), scalars) | values,
@@ -60,6 +76,23 @@ deployments = st.fixed_dictionaries(
         "colour": values,
     },
 )
+
+on_tpu = st.fixed_dictionaries(
+    {"topology": st.just("gke-tpu"), "model": st.sampled_from(["google/gemma-2b", "gpt2", TINY])},
+    optional={
+        "engine": st.sampled_from(["jetstream", "vllm-tpu", "vllm"]) | values,
+        "tpu": st.dictionaries(st.sampled_from(_keys_of(Tpu)), values, max_size=4) | values,
+        "scaling": st.dictionaries(st.sampled_from(["min", "max", "surge"]), scalars) | values,
+        "server": st.dictionaries(st.sampled_from(_keys_of(TpuServer)), values, max_size=4) | values,
+        "weights": st.dictionaries(st.sampled_from(_keys_of(TpuWeights)), values, max_size=3) | values,
+        "access": st.dictionaries(st.sampled_from(_keys_of(TpuAccess)), values, max_size=3) | values,
+        "dtype": st.sampled_from(["int8", "bfloat16"]) | values,
+        "limits": values,
+        "identity": values,
+        "colour": values,
+    },
+)
+clusters = st.dictionaries(st.sampled_from(_keys_of(ClusterConfig)), values, max_size=4) | values
 
 
 def answered(config: dict[str, Any]) -> Outcome:
@@ -85,6 +118,12 @@ def test_any_values_of_any_keys_are_answered(config: dict[str, Any]) -> None:
 @given(st.dictionaries(st.sampled_from(["a", "b-2", "Chat"]) | texts, deployments | values, max_size=3))
 def test_any_deployments_are_answered(found: dict[str, Any]) -> None:
     answered({**good(), "llm:deployments": found})
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(["a", "b-2"]), on_tpu, min_size=1, max_size=2), clusters)
+def test_any_deployments_on_tpus_and_any_cluster_are_answered(found: dict[str, Any], cluster: Any) -> None:
+    answered({**good(), "llm:hubTokenSecret": "hub-token", "llm:cluster": cluster, "llm:deployments": found})
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -22,7 +22,7 @@ TOGETHER: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["model", "topology"],
     ),
     "a topology that is not built and an inline model": (
-        good(topology="gke-tpu", model={**TINY, "licens": "MIT", "context": 0}),
+        good(topology="dataflow", model={**TINY, "licens": "MIT", "context": 0}),
         ["model.context", "model.licens", "topology"],
     ),
     "a topology like none and no model": (

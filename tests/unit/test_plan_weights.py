@@ -14,7 +14,8 @@ from stacks.plan.hardware import TOPOLOGIES, compute_machines
 from stacks.plan.limits import vertex_limits
 from stacks.plan.profiles import PROFILES
 from stacks.plan.report import Report
-from stacks.plan.types import CloudRunPlan, StackPlan, VertexMachinePlan
+from stacks.plan.types import CloudRunPlan, StackPlan
+from stacks.plan.types_weights import VertexMachinePlan
 from tests.unit.config_sources import good, problems
 from tests.unit.recorded_plan import planned
 

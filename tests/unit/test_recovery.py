@@ -130,3 +130,38 @@ def test_versions_beside_the_states_own_are_looked_at() -> None:
     (secret,) = secrets_to_look_at(Foresight(), [state])
     assert secret.known == version(12)
     assert [probe.id.rpartition("/")[2] for probe in secret.probes] == [str(n) for n in range(4, 21)]
+
+
+# --- Objects in a cluster ---
+
+CLUSTER_PROVIDER = "urn:pulumi:dev::llm::llm:index:TpuCluster$pulumi:providers:kubernetes::cluster-kubernetes"
+DEPLOYMENT, NAMESPACE = "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Namespace"
+
+
+def object_(**metadata: Any) -> dict[str, Any]:
+    return {"metadata": metadata}
+
+
+def test_an_object_is_known_by_its_namespace_and_name() -> None:
+    assert import_id(DEPLOYMENT, object_(namespace="dev-a", name="server")) == "dev-a/server"
+    assert import_id("kubernetes:networking.gke.io/v1:GCPBackendPolicy", object_(namespace="n", name="s"))
+    assert import_id(NAMESPACE, object_(name="dev-a")) == "dev-a"
+    assert import_id(DEPLOYMENT, object_(namespace="dev-a", name=UNKNOWN)) is None
+    assert import_id(DEPLOYMENT, {"metadata": UNKNOWN}) is None
+
+
+def test_an_object_is_a_stacks_own_when_it_carries_all_its_labels() -> None:
+    wanted = object_(name="dev-a", labels=LABELS)
+    assert is_ours(NAMESPACE, wanted, object_(name="dev-a", labels={**LABELS, "added": "by-gke"}))
+    assert not is_ours(NAMESPACE, wanted, object_(name="dev-a", labels={"stack": "prod"}))
+    assert not is_ours(NAMESPACE, wanted, object_(name="dev-a"))
+    assert not is_ours(NAMESPACE, object_(name="dev-a"), object_(name="dev-a", labels=LABELS))
+
+
+@pytest.mark.parametrize(("kubeconfig", "can"), [("{}", True), (UNKNOWN, False)])
+def test_objects_of_a_cluster_that_the_state_does_not_have_are_not_asked_for(
+    kubeconfig: str, can: bool
+) -> None:
+    wanted = Wanted("urn", NAMESPACE, "n", "", CLUSTER_PROVIDER, object_(name="n"), component=False)
+    foresight = Foresight({"urn": wanted}, {CLUSTER_PROVIDER: {"kubeconfig": kubeconfig}})
+    assert foresight.can_ask(wanted) is can

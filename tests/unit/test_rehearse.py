@@ -235,5 +235,17 @@ def test_an_account_that_may_call_and_is_not_the_stacks_own_exists_already(tmp_p
     assert put == [f"iam.googleapis.com/{account}"]
 
 
+def test_a_bucket_from_which_weights_come_is_there_and_empty_before_the_stack(tmp_path: Path) -> None:
+    weights = "weights: {source: 'gs://uploads/llama/base'}"
+    entry = (
+        "    b: {topology: gke-tpu, engine: jetstream, model: meta-llama/Llama-2-7b-hf, "
+        f"tpu: {{zone: us-central1-a}}, {weights}}}\n"
+    )
+    plan, world = plan_with(tmp_path, entry), World(tmp_path)
+    assert put_given(world, plan) == ["storage.googleapis.com/buckets/uploads"]
+    assert world.objects.list("uploads", "") == []
+    assert put_given(world, plan) == []
+
+
 def test_a_stack_that_makes_everything_itself_is_given_nothing(tmp_path: Path) -> None:
     assert put_given(World(tmp_path), plan_with(tmp_path, "")) == []

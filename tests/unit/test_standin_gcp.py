@@ -21,6 +21,7 @@ from tests.unit.standin_resource import Resource
 from tests.unit.standin_world import (
     ACCEPTED,
     BUCKET,
+    CLUSTER,
     JOB,
     PROJECT,
     REGION,
@@ -99,7 +100,9 @@ def test_what_is_imported_needs_no_change_but_what_only_the_provider_knows(world
 @pytest.mark.parametrize("token", ALL)
 def test_what_is_removed_is_gone_and_removing_it_again_is_no_error(world: World, token: str) -> None:
     resource = Resource(world, token)
-    inputs = changed(ACCEPTED[token], {"deletionProtection": False} if token in (SERVICE, JOB) else {})
+    inputs = changed(
+        ACCEPTED[token], {"deletionProtection": False} if token in (SERVICE, JOB, CLUSTER) else {}
+    )
     inputs = {**inputs, "disableOnDestroy": True} if "disableOnDestroy" in inputs else inputs
     resource.up(inputs)
     resource.delete()
@@ -116,7 +119,7 @@ def test_a_name_that_exists_is_refused_with_the_command_that_imports_it(world: W
         Resource(world, token).up(ACCEPTED[token])
 
 
-@pytest.mark.parametrize("token", [SERVICE, JOB])
+@pytest.mark.parametrize("token", [SERVICE, JOB, CLUSTER])
 def test_protection_is_on_by_default_and_off_only_after_an_up(world: World, token: str) -> None:
     resource = Resource(world, token)
     resource.up(ACCEPTED[token])
@@ -203,7 +206,8 @@ def test_only_a_changed_template_makes_a_revision(world: World) -> None:
 
 @pytest.mark.parametrize("token", sorted(MODELS))
 def test_every_replacing_path_is_an_input_of_its_type(token: str) -> None:
-    assert all(path == "*" or path in resource_type(token).inputs for path in replace_paths(token))
+    inputs = {"*", *resource_type(token).inputs}
+    assert all(path.partition(".")[0] in inputs for path in replace_paths(token))
     assert replace_paths(token)
 
 

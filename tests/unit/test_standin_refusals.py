@@ -21,12 +21,14 @@ from rehearsal.standins.sdk import resource_type
 from rehearsal.standins.typecheck import check_types
 from rehearsal.world import World
 from tests.unit.standin_cases import Case
+from tests.unit.standin_cases_compute import COMPUTE
+from tests.unit.standin_cases_container import CONTAINER
 from tests.unit.standin_cases_names import NAMES
 from tests.unit.standin_cases_run import RUN
 from tests.unit.standin_cases_vertex import ACCEPTED_REQUEST, VERTEX
 from tests.unit.standin_world import ACCEPTED, PROJECT, REGION, changed, furnish
 
-CASES = [*NAMES, *RUN]
+CASES = [*NAMES, *RUN, *CONTAINER, *COMPUTE]
 ROWS = {row.id: row for row in refusals()}
 
 

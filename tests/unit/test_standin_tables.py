@@ -18,17 +18,24 @@ from tests.unit.standin_world import (
     ACCOUNT,
     API,
     BUCKET,
+    CLUSTER,
+    DISK,
     JOB,
+    NAT,
     ON_ACCOUNT,
     ON_BUCKET,
+    ON_IAP,
     ON_JOB,
     ON_PROJECT,
     ON_REPOSITORY,
     ON_SECRET,
     ON_SERVICE,
+    POOL,
     REPOSITORY,
+    ROUTER,
     SECRET_TYPE,
     SERVICE,
+    SNAPSHOT,
     VERSION,
 )
 
@@ -51,6 +58,33 @@ REPLACES = {
     ON_JOB: ("name", "location", "project", "role", "member"),
     ON_ACCOUNT: ("serviceAccountId", "role", "member"),
     ON_PROJECT: ("project", "role", "member"),
+    ON_IAP: ("project", "role", "member"),
+    CLUSTER: (
+        *("name", "location", "project", "network", "subnetwork", "initialNodeCount", "enableAutopilot"),
+        *("ipAllocationPolicy", "networkingMode", "datapathProvider", "defaultMaxPodsPerNode"),
+        *("confidentialNodes", "nodePools", "privateClusterConfig.enablePrivateNodes"),
+        *("privateClusterConfig.masterIpv4CidrBlock", "privateClusterConfig.privateEndpointSubnetwork"),
+        "masterAuth.clientCertificateConfig",
+    ),
+    POOL: (
+        *("name", "cluster", "location", "project", "initialNodeCount", "maxPodsPerNode"),
+        *("placementPolicy", "queuedProvisioning"),
+        *(
+            f"nodeConfig.{name}"
+            for name in (
+                *("serviceAccount", "oauthScopes", "spot", "preemptible", "flexStart", "maxRunDuration"),
+                *("reservationAffinity", "shieldedInstanceConfig", "metadata", "secondaryBootDisks"),
+                *("ephemeralStorageLocalSsdConfig", "guestAccelerators"),
+            )
+        ),
+    ),
+    DISK: ("name", "zone", "project", "type", "image", "snapshot", "physicalBlockSizeBytes"),
+    SNAPSHOT: (
+        *("name", "project", "sourceDisk", "zone", "description", "chainName", "storageLocations"),
+        *("snapshotType", "guestFlush", "sourceInstantSnapshot", "sourceDiskEncryptionKey"),
+    ),
+    ROUTER: ("name", "region", "project", "network", "nccGateway", "encryptedInterconnectRouter"),
+    NAT: ("name", "router", "region", "project", "type", "endpointTypes", "initialNatIps"),
 }
 CHANGES_IN_PLACE = {
     API: ("disableOnDestroy",),
@@ -61,6 +95,18 @@ CHANGES_IN_PLACE = {
     VERSION: ("deletionPolicy",),
     SERVICE: ("ingress", "labels", "template"),
     JOB: ("labels", "template"),
+    CLUSTER: (
+        *("deletionProtection", "releaseChannel", "resourceLabels", "workloadIdentityConfig"),
+        *("privateClusterConfig.enablePrivateEndpoint", "masterAuth.clusterCaCertificate"),
+    ),
+    POOL: (
+        *("nodeCount", "nodeLocations", "autoscaling", "management", "upgradeSettings", "version"),
+        *(f"nodeConfig.{name}" for name in ("machineType", "diskType", "diskSizeGb", "labels", "taints")),
+    ),
+    DISK: ("labels", "size", "accessMode"),
+    SNAPSHOT: ("labels",),
+    ROUTER: ("description", "bgp"),
+    NAT: ("natIpAllocateOption", "sourceSubnetworkIpRangesToNat", "logConfig"),
 }
 
 _CONTAINER = ("name", "resources", "resources.limits", "resources.limits.*")
@@ -100,6 +146,14 @@ FILLED = {
     VERSION: ("enabled",),
     REPOSITORY: ("mode",),
     BUCKET: ("storageClass", "defaultEventBasedHold"),
+    CLUSTER: (
+        "controlPlaneEndpointsConfig.dnsEndpointConfig",
+        "controlPlaneEndpointsConfig.dnsEndpointConfig.endpoint",
+        "masterAuth.clusterCaCertificate",
+        "privateClusterConfig.publicEndpoint",
+        "privateClusterConfig.privateEndpoint",
+    ),
+    POOL: ("management.autoRepair", "management.autoUpgrade"),
 }
 
 
@@ -141,12 +195,12 @@ def test_the_tables_here_are_about_every_type() -> None:
 def test_a_change_of_what_cannot_change_replaces_the_resource(
     standin: GcpStandin, token: str, path: str
 ) -> None:
-    assert list(_diff(standin, token, {path: "before"}, {path: "after"}).replaces) == [path]
+    assert list(_diff(standin, token, _holding(path, "before"), _holding(path, "after")).replaces) == [path]
 
 
 @pytest.mark.parametrize(("token", "path"), _each(CHANGES_IN_PLACE))
 def test_a_change_of_anything_else_is_made_in_place(standin: GcpStandin, token: str, path: str) -> None:
-    answer = _diff(standin, token, {path: "before"}, {path: "after"})
+    answer = _diff(standin, token, _holding(path, "before"), _holding(path, "after"))
     assert [format_path(change.path) for change in answer.changes or ()] == [path]
     assert list(answer.replaces) == []
 

@@ -239,3 +239,25 @@ class ProjectIamMember(IamMember):
     def target_inputs(self, target: str) -> Properties:
         """The project."""
         return {"project": self.short(target)}
+
+
+class WebIamMember(PathIamMember):
+    """A role on everything that Identity-Aware Proxy of a project guards.
+
+    One with a condition is another binding than one without, or with another condition: its title is a part
+    of the id.
+    """
+
+    type_name = "gcp:iap/webIamMember:WebIamMember"
+    api = "iap.googleapis.com"
+    service = "iap.googleapis.com"
+
+    def target(self, cloud: Cloud, inputs: Properties) -> str:  # noqa: ARG002
+        """The project's guarded addresses, or the part of them that the condition is about."""
+        everything = f"{self.service}/projects/{inputs['project']}/iap_web"
+        condition = inputs.get("condition")
+        return f"{everything}/conditions/{condition['title']}" if condition else everything
+
+    def target_inputs(self, target: str) -> Properties:
+        """The project."""
+        return {"project": target.split("/")[2]}

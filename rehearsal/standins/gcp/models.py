@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rehearsal.standins.gcp import (
     rules_common,
+    rules_compute,
+    rules_container,
     rules_names,
     rules_references,
     rules_run,
@@ -12,6 +14,8 @@ from rehearsal.standins.gcp import (
 )
 from rehearsal.standins.gcp.accounts import Account
 from rehearsal.standins.gcp.artifacts import Repository
+from rehearsal.standins.gcp.container import Cluster, NodePool
+from rehearsal.standins.gcp.disks import Disk, Snapshot
 from rehearsal.standins.gcp.iam import (
     AccountIamMember,
     BucketIamMember,
@@ -20,7 +24,9 @@ from rehearsal.standins.gcp.iam import (
     RunJobIamMember,
     RunServiceIamMember,
     SecretIamMember,
+    WebIamMember,
 )
+from rehearsal.standins.gcp.networks import Router, RouterNat
 from rehearsal.standins.gcp.projects import ProjectService
 from rehearsal.standins.gcp.run import Job, Service
 from rehearsal.standins.gcp.secrets import ManagedSecret, SecretVersion
@@ -34,20 +40,36 @@ MODELS: dict[str, Model] = {
         AccountIamMember(),
         Bucket(),
         BucketIamMember(),
+        Cluster(),
+        Disk(),
         Job(),
         ManagedSecret(),
+        NodePool(),
         ProjectIamMember(),
         ProjectService(),
         Repository(),
         RepositoryIamMember(),
+        Router(),
+        RouterNat(),
         RunJobIamMember(),
         RunServiceIamMember(),
         SecretIamMember(),
         SecretVersion(),
         Service(),
+        Snapshot(),
+        WebIamMember(),
     )
 }
 """Every modelled type by its token."""
 
-RULES = (rules_common, rules_names, rules_references, rules_run, rules_run_probes, rules_vertex)
+RULES = (
+    rules_common,
+    rules_compute,
+    rules_container,
+    rules_names,
+    rules_references,
+    rules_run,
+    rules_run_probes,
+    rules_vertex,
+)
 """The modules whose predicates `rehearsal/data/refusals` names; importing them makes those known."""

@@ -27,7 +27,14 @@ from providers.base.provider import (
 from providers.base.values import UNKNOWN, Properties, mark_secret, strip_secrets
 from rehearsal.runner.choose import starts_services
 from rehearsal.standins.common import Standin, open_world
-from rehearsal.standins.compare import comparable, differences, filled_paths, like, replace_paths
+from rehearsal.standins.compare import (
+    comparable,
+    differences,
+    filled_paths,
+    foretold_update,
+    like,
+    replace_paths,
+)
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.model import Cloud, Found, Model
 from rehearsal.standins.refusals import refused
@@ -113,7 +120,9 @@ class GcpStandin(Standin):
         """Changes the resource in place, and waits until it works."""
         model = _model(request.type)
         if request.preview:
-            return {**request.old_outputs, **request.news}
+            filled = _filled(resource_type(request.type))
+            foretold = foretold_update(request.old_outputs, request.old_inputs, request.news, filled)
+            return {**request.old_outputs, **foretold}
         cloud = self._cloud(request.urn, request.timeout)
         inputs = _plain(request.news)
         await self.in_world(lambda: self._update(model, cloud, request.id, inputs))

@@ -11,7 +11,18 @@ from collections.abc import Callable
 
 from stacks.config_errors import Problem
 from stacks.plan.report import Report
-from stacks.plan.rules import apis, containers, labels, machines, names, references, serving, storage, vertex
+from stacks.plan.rules import (
+    apis,
+    clusters,
+    containers,
+    labels,
+    machines,
+    names,
+    references,
+    serving,
+    storage,
+    vertex,
+)
 from stacks.plan.types import StackPlan
 
 Rule = Callable[[StackPlan, Report], None]
@@ -26,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     *containers.RULES,
     *storage.RULES,
     *vertex.RULES,
+    *clusters.RULES,
 )
 """Every rule once."""
 

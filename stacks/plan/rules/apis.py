@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from stacks.plan.report import Report
 from stacks.plan.rules.facts import check_text
-from stacks.plan.runners import VERTEX
-from stacks.plan.types import StackPlan
+from stacks.plan.runners import CLOUD_RUN, VERTEX
+from stacks.plan.types import DeploymentPlan, StackPlan
 
 _DOMAIN = ".googleapis.com"
 
@@ -35,11 +35,27 @@ def _needed(plan: StackPlan) -> Iterator[tuple[str, str]]:
     yield "artifactregistry", f"repository {plan.foundation.repository.repository_id}"
     if plan.foundation.hub_token is not None:
         yield "secretmanager", f"secret {plan.foundation.hub_token.secret_id}"
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         yield "run", f"service {each.service_name}"
-        yield "iam", f"service account {each.account.account_id}"
-        if each.weights.runner == VERTEX:
-            yield "aiplatform", f"custom job {each.weights.job_name}"
+    if plan.cluster is not None:
+        yield "container", f"cluster {plan.cluster.name}"
+        yield "compute", f"cluster {plan.cluster.name}"
+        yield "iam", f"service account {plan.cluster.account.account_id}"
+        if plan.cluster.gateway:
+            yield "iap", "a Gateway"
+            yield "certificatemanager", "a Gateway"
+    for deployment in plan.deployments.values():
+        yield from _of(deployment)
+
+
+def _of(deployment: DeploymentPlan) -> Iterator[tuple[str, str]]:
+    job = deployment.weights
+    for account in deployment.accounts:
+        yield "iam", f"service account {account.account_id}"
+    if job.runner == VERTEX:
+        yield "aiplatform", f"custom job {job.job_name}"
+    if job.runner == CLOUD_RUN:
+        yield "run", f"job {job.job_name}"
 
 
 RULES = (names, enabled)

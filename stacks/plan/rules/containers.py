@@ -69,7 +69,7 @@ def probe_timeouts(plan: StackPlan, report: Report) -> None:
 def startup_windows(plan: StackPlan, report: Report) -> None:
     """How long a container may take to start, at most."""
     limits = cloud_run_limits()
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         window = each.startup_probe.period_seconds * each.startup_probe.failure_threshold
         limit = limits.startup_window_gpu if each.gpu else limits.startup_window
         if window > limit.value:
@@ -86,7 +86,7 @@ def startup_windows(plan: StackPlan, report: Report) -> None:
 def startup_fields(plan: StackPlan, report: Report) -> None:
     """Single times of a startup probe: documents contradict each other, so this only warns."""
     most = cloud_run_limits().probe_field_max.value
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         for name in _SECONDS:
             value = getattr(each.startup_probe, name)
             if value > most:
@@ -95,7 +95,7 @@ def startup_fields(plan: StackPlan, report: Report) -> None:
 
 def liveness_fields(plan: StackPlan, report: Report) -> None:
     """Single times of a liveness probe."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         for name in _SECONDS:
             check_most(
                 report,
@@ -107,7 +107,7 @@ def liveness_fields(plan: StackPlan, report: Report) -> None:
 
 
 def _probes(plan: StackPlan) -> Iterator[tuple[CloudRunPlan, ProbePlan]]:
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         yield each, each.startup_probe
         yield each, each.liveness_probe
 

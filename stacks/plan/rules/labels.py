@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from stacks.plan.report import Report
 from stacks.plan.rules.facts import check_most, check_text
-from stacks.plan.rules.workloads import workloads
+from stacks.plan.rules.workloads import path_of, workloads
 from stacks.plan.types import StackPlan
 
 
@@ -28,6 +28,8 @@ def _labels(plan: StackPlan) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "llm:labels", plan.foundation.labels
     for each in workloads(plan):
         yield each.path, each.labels
+    for deployment in plan.on_tpu.values():
+        yield path_of(deployment), {**deployment.labels, **deployment.weights.execution_labels}
 
 
 RULES = (syntax, count)

@@ -124,7 +124,7 @@ def gpu_floors(plan: StackPlan, report: Report) -> None:
 
 def gpu_billing(plan: StackPlan, report: Report) -> None:
     """With a GPU: the CPU stays allocated between requests."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         if each.gpu is not None and each.cpu_idle:
             report.problem(
                 f"{path_of(each)}.resources.gpu",
@@ -136,7 +136,7 @@ def gpu_billing(plan: StackPlan, report: Report) -> None:
 
 def gpu_regions(plan: StackPlan, report: Report) -> None:
     """With a GPU: a region that has it."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         limits = cloud_run_limits().gpus.get(each.gpu.accelerator) if each.gpu else None
         if limits and limits.regions.confirmed and each.location not in limits.regions.value:
             listed = ", ".join(limits.regions.value)

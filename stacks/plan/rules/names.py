@@ -6,6 +6,7 @@ import ipaddress
 
 from stacks.plan.report import Report
 from stacks.plan.rules.facts import check_most, check_text
+from stacks.plan.rules.workloads import accounts as accounts_of
 from stacks.plan.rules.workloads import workloads
 from stacks.plan.types import StackPlan
 
@@ -26,11 +27,10 @@ def services_and_jobs(plan: StackPlan, report: Report) -> None:
 
 def accounts(plan: StackPlan, report: Report) -> None:
     """Ids of service accounts, and the names that people see."""
-    for each in workloads(plan):
-        account = each.account
-        check_text(report, "account", each.path, account.account_id, "is no id of a service account")
+    for path, account in accounts_of(plan):
+        check_text(report, "account", path, account.account_id, "is no id of a service account")
         size = len(account.display_name.encode())
-        check_most(report, "displayNameMax", each.path, size, "bytes in a display name")
+        check_most(report, "displayNameMax", path, size, "bytes in a display name")
 
 
 def bucket(plan: StackPlan, report: Report) -> None:

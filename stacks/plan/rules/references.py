@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from stacks.plan.hardware import is_zone_of
+from stacks.plan.naming import account_email
 from stacks.plan.report import Report
 from stacks.plan.rules.facts import check_text
+from stacks.plan.rules.workloads import accounts as accounts_of
 from stacks.plan.rules.workloads import path_of, workloads
-from stacks.plan.types import StackPlan
+from stacks.plan.types import CloudRunPlan, StackPlan
 
 _HUB_VARIABLE = "HF_TOKEN"
 
 
 def accounts(plan: StackPlan, report: Report) -> None:
-    """A workload's account has the address of the account that the stack makes."""
-    for each in workloads(plan):
-        right = f"{each.account.account_id}@{plan.foundation.project}.iam.gserviceaccount.com"
-        if each.account.email != right:
-            report.problem(
-                each.path, each.account.email, "is no service account of this stack", f"should be {right}"
-            )
+    """A workload's or a node's account has the address of the account that the stack makes."""
+    for path, account in accounts_of(plan):
+        right = account_email(account.account_id, plan.foundation.project)
+        if account.email != right:
+            report.problem(path, account.email, "is no service account of this stack", f"should be {right}")
 
 
 def images(plan: StackPlan, report: Report) -> None:
-    """A workload's image is one of the plan's."""
-    for each in workloads(plan):
-        if each.image not in plan.images:
-            listed = ", ".join(plan.images)
-            report.problem(
-                each.path, each.image, "is an image that the plan does not have", f"have: {listed}"
-            )
+    """A deployment's images of this stack, those of its pods among them, are the plan's."""
+    listed = ", ".join(plan.images)
+    for each in plan.deployments.values():
+        for name in each.image_names:
+            if name not in plan.images:
+                report.problem(
+                    path_of(each), name, "is an image that the plan does not have", f"have: {listed}"
+                )
 
 
 def image_addresses(plan: StackPlan, report: Report) -> None:
@@ -50,7 +52,8 @@ def buckets(plan: StackPlan, report: Report) -> None:
     """What is mounted, and what is staged into, is the stack's bucket."""
     right = plan.foundation.bucket.name
     for each in plan.deployments.values():
-        for name in sorted({each.volume.bucket, each.staged.bucket} - {right}):
+        mounted = {each.volume.bucket} if isinstance(each, CloudRunPlan) else set()
+        for name in sorted((mounted | {each.staged.bucket}) - {right}):
             report.problem(path_of(each), name, "is no bucket of this stack", f"should be {right}")
 
 
@@ -60,7 +63,7 @@ def places(plan: StackPlan, report: Report) -> None:
     found = {"bucket": shared.bucket.location, "repository": shared.repository.location}
     found |= {f"deployment {each.deployment}": each.location for each in plan.deployments.values()}
     for what, location in found.items():
-        if location != shared.region:
+        if location != shared.region and not is_zone_of(location, shared.region):
             report.problem(
                 "gcp:region",
                 location,
@@ -91,7 +94,9 @@ def invokers(plan: StackPlan, report: Report) -> None:
 
     A service account of this project that the stack does not make can only be hoped to exist.
     """
-    own = {f"serviceAccount:{each.account.email}" for each in workloads(plan)}
+    own = {
+        f"serviceAccount:{account.email}" for each in plan.deployments.values() for account in each.accounts
+    }
     domain = f"@{plan.foundation.project}.iam.gserviceaccount.com"
     for each in plan.deployments.values():
         path = f"{path_of(each)}.access.invokers"

@@ -12,7 +12,7 @@ from stacks.plan.types import StackPlan
 def concurrency(plan: StackPlan, report: Report) -> None:
     """Requests that one instance takes at once."""
     most = cloud_run_limits().concurrency_max.value
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         if not 1 <= each.concurrency <= most:
             report.problem(
                 f"{path_of(each)}.scaling.concurrency",
@@ -24,7 +24,7 @@ def concurrency(plan: StackPlan, report: Report) -> None:
 
 def scaling_bounds(plan: StackPlan, report: Report) -> None:
     """Numbers of instances that can be."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         path = f"{path_of(each)}.scaling"
         if each.max_instances < 1:
             report.problem(f"{path}.max", each.max_instances, "leaves no instance to answer", "at least 1")
@@ -34,7 +34,7 @@ def scaling_bounds(plan: StackPlan, report: Report) -> None:
 
 def scaling_order(plan: StackPlan, report: Report) -> None:
     """No more instances at least than at most."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         if each.min_instances > each.max_instances:
             report.problem(
                 f"{path_of(each)}.scaling.min",
@@ -47,7 +47,7 @@ def scaling_order(plan: StackPlan, report: Report) -> None:
 def request_timeout(plan: StackPlan, report: Report) -> None:
     """Seconds that a request may take."""
     most = cloud_run_limits().request_timeout_max.value
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         if not 0 < each.timeout_seconds <= most:
             report.problem(
                 f"{path_of(each)}.timeoutSeconds",
@@ -77,7 +77,7 @@ def task_timeout(plan: StackPlan, report: Report) -> None:
 def ports(plan: StackPlan, report: Report) -> None:
     """Ports that can be listened on."""
     most = google_names().limits["portMax"].value
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         for port in sorted({each.port, each.startup_probe.port, each.liveness_probe.port}):
             if not 1 <= port <= most:
                 report.problem(path_of(each), port, "is no port", f"from 1 to {most}")
@@ -86,7 +86,7 @@ def ports(plan: StackPlan, report: Report) -> None:
 def ingress(plan: StackPlan, report: Report) -> None:
     """From where a service is reached."""
     known = google_names().lists["ingress"].value
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         if each.ingress not in known:
             report.problem(
                 f"{path_of(each)}.access.ingress",

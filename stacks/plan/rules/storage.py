@@ -13,7 +13,7 @@ _ENVIRONMENT = "llm:environment"
 
 def mounts(plan: StackPlan, report: Report) -> None:
     """Where the bucket is mounted, and with which options."""
-    for each in plan.deployments.values():
+    for each in plan.on_cloud_run.values():
         path = path_of(each)
         check_text(report, "mountPath", path, each.volume.mount_path, "is no path to mount at")
         for option in each.volume.mount_options:

@@ -10,7 +10,8 @@ from stacks.plan.report import Report
 from stacks.plan.rules.facts import tell
 from stacks.plan.rules.workloads import path_of
 from stacks.plan.runners import VERTEX
-from stacks.plan.types import CloudRunPlan, StackPlan, VertexMachinePlan
+from stacks.plan.types import CloudRunPlan, DeploymentPlan, StackPlan
+from stacks.plan.types_weights import VertexMachinePlan
 
 
 def machines(plan: StackPlan, report: Report) -> None:
@@ -53,8 +54,10 @@ def regions(plan: StackPlan, report: Report) -> None:
     """A custom job runs in a region where Vertex AI has an address."""
     known = vertex_limits().regions.value
     for path, each, _ in _jobs(plan):
-        if each.location not in known:
-            report.problem(path, each.location, "is a region without Vertex AI", f"use {', '.join(known)}")
+        # A cluster may be in a zone; the job is in the stack's region then.
+        location = each.location if isinstance(each, CloudRunPlan) else plan.foundation.region
+        if location not in known:
+            report.problem(path, location, "is a region without Vertex AI", f"use {', '.join(known)}")
 
 
 def variables(plan: StackPlan, report: Report) -> None:
@@ -67,7 +70,7 @@ def variables(plan: StackPlan, report: Report) -> None:
             )
 
 
-def _jobs(plan: StackPlan) -> Iterator[tuple[str, CloudRunPlan, VertexMachinePlan | None]]:
+def _jobs(plan: StackPlan) -> Iterator[tuple[str, DeploymentPlan, VertexMachinePlan | None]]:
     for each in plan.deployments.values():
         if each.weights.runner == VERTEX:
             yield f"{path_of(each)}.weights.runner", each, each.weights.vertex

@@ -1,12 +1,19 @@
-"""The services and jobs of a plan in one shape, for the rules that hold for both."""
+"""The services and jobs of a plan in one shape, for the rules that hold for both.
+
+What runs in a cluster is no part of it: `stacks.plan.gke.check` looks at the objects themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from stacks.plan.runners import CLOUD_RUN
-from stacks.plan.types import AccountPlan, CloudRunPlan, GpuPlan, StackPlan
+from stacks.plan.types import AccountPlan, DeploymentPlan, GpuPlan, StackPlan
+
+CLUSTER: Final = "llm:cluster"
+"""Where the configuration has the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +36,23 @@ class Workload:
     labels: Mapping[str, str]
 
 
-def path_of(deployment: CloudRunPlan) -> str:
+def path_of(deployment: DeploymentPlan) -> str:
     """Gives the configuration's path of a deployment."""
     return f"llm:deployments.{deployment.deployment}"
 
 
-def workloads(plan: StackPlan) -> Iterator[Workload]:
-    """Gives every service and every job of a plan."""
+def accounts(plan: StackPlan) -> Iterator[tuple[str, AccountPlan]]:
+    """Gives every Google service account that the stack makes, with the configuration's path of its owner."""
+    if plan.cluster is not None:
+        yield CLUSTER, plan.cluster.account
     for each in plan.deployments.values():
-        job = each.weights
+        for account in each.accounts:
+            yield path_of(each), account
+
+
+def workloads(plan: StackPlan) -> Iterator[Workload]:
+    """Gives every service and every job of a plan that is not in a cluster."""
+    for each in plan.on_cloud_run.values():
         yield Workload(
             path=path_of(each),
             kind="service",
@@ -51,6 +66,15 @@ def workloads(plan: StackPlan) -> Iterator[Workload]:
             gpu=each.gpu,
             labels=each.labels,
         )
+        yield from _job(each)
+    for other in plan.on_tpu.values():
+        yield from _job(other)
+
+
+def _job(each: DeploymentPlan) -> Iterator[Workload]:
+    job = each.weights
+    # Without a Google service account of its own it is a pod.
+    if job.kubernetes is None and job.account is not None:
         yield Workload(
             path=path_of(each),
             kind="job",

@@ -78,9 +78,9 @@ CASES: dict[str, Case] = {
         "cloud-run",
     ),
     "topology not built": (
-        good(topology="gke-tpu"),
+        good(topology="training"),
         f"{ASSISTANT}.topology",
-        "gke-tpu",
+        "training",
         "not built yet",
         "cloud-run",
     ),

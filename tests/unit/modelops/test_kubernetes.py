@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from providers.base.errors import ProviderError
-from providers.modelops.client import Google
+from providers.modelops import kubernetes_jobs
+from providers.modelops.client import Google, NotFound
 from providers.modelops.exit_codes import final_codes
 from providers.modelops.kubernetes_access import ClusterAccess
 from providers.modelops.kubernetes_definition import KubernetesDefinition, job_object
@@ -178,6 +179,86 @@ def test_a_file_that_is_no_kubeconfig_is_refused_by_its_path(content, tmp_path):
         ProviderError, match=rf"kubeconfig {path} cannot be used: .*; check its path and context"
     ):
         KubernetesJobs(Google(threading.Event())).running(Work(JOB, "a", wrong))
+
+
+class OneJob:
+    """A cluster that holds at most one Job and remembers what it was asked; pods of it are gone at once."""
+
+    def __init__(self, job=None):
+        self.job, self.asked = job, []
+
+    def ask(self, what, method, path, *, body=None, query=(), repeat=True):
+        self.asked.append(method)
+        if method == "POST":
+            metadata = {**body["metadata"], "uid": "new"}
+            self.job = {**body, "metadata": metadata}
+        elif method == "DELETE":
+            assert body["preconditions"]["uid"] == self.job["metadata"]["uid"]
+            self.job = None
+            return {}
+        elif path.endswith("/pods"):
+            return {"items": []}
+        elif self.job is None:
+            raise NotFound("no such job")
+        return self.job
+
+
+def running_job(**more):
+    body = job_object(definition(**more), object_name("a"), "a")
+    return {**body, "metadata": {**body["metadata"], "uid": "old"}}
+
+
+@pytest.fixture
+def world(monkeypatch):
+    one = OneJob()
+    monkeypatch.setattr(kubernetes_jobs, "Cluster", lambda access, google: one)
+    return one
+
+
+def test_a_running_job_by_the_same_definition_is_taken_as_it_is(world):
+    jobs, work = KubernetesJobs(Google(threading.Event())), Work(JOB, "a", definition())
+    world.job = running_job(labels={"stack": "dev"}, cluster={"endpoint": "https://another-address"})
+    assert jobs.outdated(work) is None
+    assert jobs.begin(work).name.endswith("/executions/old")
+    assert set(world.asked) == {"GET"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"image": "registry/weights@sha256:2"},
+        {"args": ["stage", "--repo", "another"]},
+        {"env": {"HF_TOKEN_SECRET": "s"}},
+        {"nodeSelector": {"pool": "cpu"}},
+        {"memory": "512Mi"},
+    ],
+)
+def test_a_running_job_by_another_definition_makes_way(world, more):
+    jobs, work = KubernetesJobs(Google(threading.Event())), Work(JOB, "a", definition())
+    world.job = running_job(**more)
+    old = jobs.outdated(work)
+    assert old.name.endswith("/executions/old")
+    assert jobs.running(work).name == old.name
+    assert jobs.begin(work).name.endswith("/executions/new")
+    assert world.asked[-2:] == ["DELETE", "POST"]
+    assert world.job["metadata"]["labels"]["llm-definition"] == definition().digest
+    assert world.job["spec"]["template"]["metadata"]["labels"] == world.job["metadata"]["labels"]
+
+
+def test_a_job_that_is_not_there_is_not_outdated(world):
+    assert KubernetesJobs(Google(threading.Event())).outdated(Work(JOB, "a", definition())) is None
+
+
+def test_a_job_runs_on_the_nodes_that_are_named_and_anywhere_where_none_are():
+    pods = [
+        job_object(one, "weights-a", "a")["spec"]["template"]["spec"]
+        for one in (definition(nodeSelector={"cloud.google.com/gke-nodepool": "cpu"}), definition())
+    ]
+    assert pods[0]["nodeSelector"] == {"cloud.google.com/gke-nodepool": "cpu"}
+    assert "nodeSelector" not in pods[1]
+    assert not any("tolerations" in pod for pod in pods)
+    with pytest.raises(ValidationError, match="nodeSelector"):
+        definition(nodeSelector={"not a label": "x"})
 
 
 def test_what_the_runner_cannot_do_it_refuses_with_the_remedy(tmp_path):

@@ -10,6 +10,7 @@ from providers.base.errors import InitializationFailed, ProviderError
 from providers.base.provider import CheckRequest, CreateRequest
 from providers.base.values import UNKNOWN
 from providers.modelops.client import Google
+from providers.modelops.vertex import VertexDefinition
 from tests.unit.modelops.calls import INPUTS, TYPE, URN, check, create, delete, diff, read, update
 from tests.unit.modelops.fake_google import LABEL, PREFIX, TARGET, FakeGoogle
 from tests.unit.modelops.fake_vertex import CUSTOM_JOB, FakeVertex
@@ -36,10 +37,15 @@ def google():
     return FakeVertex()
 
 
-def custom_job(label=LABEL, name="weights"):
+def digest(**changes):
+    return VertexDefinition.model_validate({**DEFINITION, **changes}).digest
+
+
+def custom_job(label=LABEL, name="weights", **changes):
     containers = [{"containerSpec": {"args": DEFINITION["args"]}}]
     spec = {"workerPoolSpecs": containers, "serviceAccount": ACCOUNT}
-    return {"displayName": name, "labels": {"llm-target": label}, "jobSpec": spec}
+    labels = {"llm-target": label, "llm-definition": digest(**changes)}
+    return {"displayName": name, "labels": labels, "jobSpec": spec}
 
 
 def test_a_custom_job_is_created_as_defined_and_waited_for(provider, google):
@@ -49,7 +55,7 @@ def test_a_custom_job_is_created_as_defined_and_waited_for(provider, google):
     assert {key: created.outputs[key] for key in ON_VERTEX} == ON_VERTEX
     (job,) = google.custom_jobs.values()
     assert job["displayName"] == "weights"
-    assert job["labels"] == {"stack": "dev", "llm-target": LABEL}
+    assert job["labels"] == {"stack": "dev", "llm-target": LABEL, "llm-definition": digest()}
     assert job["jobSpec"] == {
         "workerPoolSpecs": [
             {
@@ -86,6 +92,34 @@ def test_custom_jobs_for_another_target_and_ended_ones_are_not_waited_for(provid
     google.custom_jobs[ended["name"]] |= {"state": "JOB_STATE_FAILED", "endTime": "x"}
     assert create(provider, ON_VERTEX).outputs["files"] == 2
     assert len(google.custom_jobs) == 3
+
+
+def test_a_custom_job_by_another_definition_is_stopped_before_the_new_one_is_created(provider, google):
+    old = google.create(custom_job(image="another"))
+    google.steps = 2
+    assert create(provider, ON_VERTEX).outputs["files"] == 2
+    assert google.custom_jobs[old["name"]]["state"] == "JOB_STATE_CANCELLED"
+    (_, new) = google.custom_jobs.values()
+    assert new["labels"]["llm-definition"] == digest() != digest(image="another")
+    cancelled = next(i for i, asked in enumerate(google.requests) if ":cancel" in str(asked))
+    created = [
+        i for i, asked in enumerate(google.requests) if asked[0] == "POST" and ":cancel" not in str(asked)
+    ]
+    assert created
+    assert created[0] > cancelled
+
+
+def test_a_custom_job_by_another_definition_that_ends_well_meanwhile_is_taken(provider, google):
+    google.steps = 1
+    google.create(custom_job(image="another"))
+    google.faults[("POST", ":cancel")] = [400]
+    assert create(provider, ON_VERTEX).outputs["files"] == 2
+    assert len(google.custom_jobs) == 1
+
+
+def test_labels_alone_make_no_other_definition():
+    assert digest(labels={"stack": "prod"}) == digest()
+    assert len({digest(), digest(args=["stage"]), digest(env={}), digest(machineType="n1-highmem-2")}) == 4
 
 
 def test_a_lost_answer_does_not_create_a_second_custom_job(provider, google):
