@@ -9,9 +9,8 @@ import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import google.auth.exceptions
 import google.auth.transport.requests
@@ -19,15 +18,12 @@ import httpx
 from google.oauth2 import id_token
 from httpx_sse import connect_sse
 
-from llmstack.engine import engine_environment
-from rehearsal.driver import RehearsalError
+from llmstack.client_tunnel import TunnelTransport
 
 TIMEOUT = httpx.Timeout(300.0, connect=10.0)
 """A first answer may wait for an instance to start."""
 RENEWAL_SECONDS = 30.0
 """Shortest time between two renewals of an identity token."""
-OUTPUTS_SECONDS = 120
-"""Longest time in which the engine reads a stack's outputs."""
 STREAM_END = "[DONE]"
 """What ends a stream of OpenAI's API."""
 
@@ -85,6 +81,10 @@ class IdentityAuth(httpx.Auth):
             yield request
 
 
+Api = Literal["serving", "jetstream", "openai"]
+"""What requests look like: the serving image's, those of JetStream's HTTP front, or those of vLLM."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A serving deployment.
@@ -94,12 +94,20 @@ class Deployment:
         token: identity token, or None where none could be had (a public deployment needs none).
         renew: makes another token when that one has expired.
         rehearsed: whether it runs in a rehearsed cloud, where nothing costs.
+        api: what requests look like.
+        model: the model, as the stack says; for a server that does not tell.
+        place: what a person calls the address; empty for the address itself.
+        trouble: what a tunnel on loopback, which is the address then, says when it fails; None without one.
     """
 
     url: str
     token: str | None
     renew: Callable[[], str | None] | None = None
     rehearsed: bool = False
+    api: Api = "serving"
+    model: str = ""
+    place: str = ""
+    trouble: Callable[[], str] | None = None
 
     def auth(self) -> IdentityAuth:
         """What identifies the caller, for an HTTP client."""
@@ -107,7 +115,8 @@ class Deployment:
 
     def client(self) -> httpx.Client:
         """An HTTP client for it; to be closed."""
-        return httpx.Client(base_url=self.url, auth=self.auth(), timeout=TIMEOUT)
+        transport = None if self.trouble is None else TunnelTransport(self.trouble)
+        return httpx.Client(base_url=self.url, auth=self.auth(), timeout=TIMEOUT, transport=transport)
 
     def generate(self, prompt: str, max_new_tokens: int | None = None) -> dict[str, Any]:
         """Ask for a whole answer.
@@ -166,21 +175,24 @@ def parsed(text: str) -> dict[str, Any]:
     """JSON that a deployment sent.
 
     Raises:
-        AskError: it is none; then something else than the serving image answered, for instance a login page.
+        AskError: it is none; then something else than the server answered, for instance a login page.
     """
     try:
         data = json.loads(text)
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise AskError(f"what answers is not the serving image; it sent: {_one_line(text)!r}")
+        raise AskError(f"what answers is not the deployment's server; it sent: {_one_line(text)!r}")
     return data
 
 
 def error_message(data: Mapping[str, Any]) -> str:
     """What a refusal in JSON says to a person."""
     error = data.get("error", data)
-    return str(error.get("message", error) if isinstance(error, dict) else error)
+    if not isinstance(error, dict):
+        return str(error)
+    # JetStream's HTTP front is a FastAPI program, whose refusals have a detail.
+    return str(error.get("message") or error.get("detail") or error)
 
 
 def check(response: httpx.Response) -> None:
@@ -211,50 +223,6 @@ def retry_after(response: httpx.Response) -> float | None:
     """
     text = response.headers.get("Retry-After", "").strip()
     return float(text) if text.isascii() and text.isdigit() else None
-
-
-def find_deployment(root: Path, stack: str, name: str) -> Deployment:
-    """Look a deployment's address up in the stack's outputs, and get a token to call it with.
-
-    Raises:
-        AskError: the stack is not up, or has no such deployment.
-    """
-    try:
-        environment = engine_environment(root, stack)
-    except RehearsalError as error:
-        raise AskError(str(error)) from error
-    urls = _outputs(environment, stack).get("urls", {})
-    if name not in urls:
-        known = ", ".join(sorted(urls)) or "none"
-        raise AskError(f"stack {stack} has no deployment {name!r} that is up (up: {known}): run pulumi up")
-    renew = partial(identity_token, urls[name], environment.variables)
-    return Deployment(urls[name].rstrip("/"), renew(), renew, environment.rehearsed)
-
-
-def _outputs(environment: Any, stack: str) -> dict[str, Any]:
-    command = ["pulumi", "stack", "output", "--json", "--stack", stack]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=environment.folder,
-            env=environment.variables,
-            capture_output=True,
-            text=True,
-            timeout=OUTPUTS_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise AskError("there is no Pulumi engine: run `make setup` to install it into .engine/") from None
-    except subprocess.TimeoutExpired:
-        raise AskError(
-            f"the outputs of stack {stack} were not there in {OUTPUTS_SECONDS} s: try "
-            f"pulumi stack output --stack {stack}"
-        ) from None
-    if done.returncode:
-        message = done.stderr.strip().split("\n")[-1]
-        raise AskError(f"the outputs of stack {stack} cannot be read: {message}")
-    outputs: dict[str, Any] = json.loads(done.stdout or "{}")
-    return outputs
 
 
 def identity_token(audience: str, environment: Mapping[str, str]) -> str | None:

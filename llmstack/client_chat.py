@@ -1,4 +1,7 @@
-"""Answers with their figures from a deployment, by the chat route of the serving image."""
+"""Answers with their figures from a deployment, by the chat route of the serving image.
+
+`llmstack.client_apis` has the servers that are not the serving image.
+"""
 
 from __future__ import annotations
 
@@ -66,18 +69,18 @@ class Reply:
     Args:
         model: the name that the deployment gives its model.
         text: the answer.
-        finish_reason: `stop` or `length`.
-        prompt_tokens: tokens of the prompt.
-        generated_tokens: tokens of the answer.
+        finish_reason: `stop` or `length`; None where the server does not say.
+        prompt_tokens: tokens of the prompt; None where the server does not say.
+        generated_tokens: tokens of the answer; None where the server does not say.
         seconds: from the request to the answer's end.
         first_token_seconds: from the request to the first text; None where there was none.
     """
 
     model: str
     text: str
-    finish_reason: str
-    prompt_tokens: int
-    generated_tokens: int
+    finish_reason: str | None
+    prompt_tokens: int | None
+    generated_tokens: int | None
     seconds: float
     first_token_seconds: float | None
 
@@ -98,6 +101,8 @@ class Reply:
         if self.first_token_seconds is not None:
             first = f", first after {self.first_token_seconds:.2f} s"
         cut = "; cut at the limit of new tokens" if self.finish_reason == "length" else ""
+        if self.generated_tokens is None:
+            return f"{self.model}: answered in {self.seconds:.2f} s{first}; its server counts no tokens"
         rate = self.generated_tokens / self.seconds if self.seconds else 0.0
         return (
             f"{self.model}: {self.prompt_tokens} tokens in, {self.generated_tokens} out in "
@@ -134,7 +139,7 @@ class Chat:
             httpx.HTTPError: it cannot be reached.
         """
         if self._model is None:
-            with _expected_form():
+            with expected_form():
                 name: str = self._patiently(lambda: self._get("/v1/models"))["data"][0]["id"]
             self._model = name
         return self._model
@@ -151,7 +156,7 @@ class Chat:
 
         def probe() -> bool:
             response = self._client.post("/v1/chat/completions", json=body)
-            if response.status_code == 400 and _code(parsed(response.text)) == NO_TEMPLATE:
+            if response.status_code == 400 and self._lacks_template(parsed(response.text)):
                 return False
             check(response)
             return True
@@ -173,15 +178,25 @@ class Chat:
         return self._patiently(lambda: self._stream(body, say))
 
     def _stream(self, body: dict[str, Any], say: Callable[[str], None]) -> Reply:
+        return self._told("/v1/chat/completions", body, lambda choice: choice["delta"].get("content"), say)
+
+    def _told(
+        self,
+        path: str,
+        body: dict[str, Any],
+        text: Callable[[dict[str, Any]], str | None],
+        say: Callable[[str], None],
+    ) -> Reply:
+        """Asks one of OpenAI's routes for a stream; `text` gives what a choice of an event adds."""
         pieces: list[str] = []
         first, finish, usage = None, None, {"prompt_tokens": 0, "completion_tokens": 0}
         began = time.monotonic()
-        with _expected_form():
-            for data in events(self._client, "/v1/chat/completions", body):
+        with expected_form():
+            for data in events(self._client, path, body):
                 usage = data.get("usage") or usage
                 for choice in data["choices"]:
                     finish = choice["finish_reason"] or finish
-                    if piece := choice["delta"].get("content"):
+                    if piece := text(choice):
                         first = time.monotonic() - began if first is None else first
                         pieces.append(piece)
                         say(piece)
@@ -196,6 +211,11 @@ class Chat:
             seconds=time.monotonic() - began,
             first_token_seconds=first,
         )
+
+    def _lacks_template(self, refused: dict[str, Any]) -> bool:
+        """Whether a refusal says that the model knows no conversations."""
+        error = refused.get("error")
+        return isinstance(error, dict) and error.get("code") == NO_TEMPLATE
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
         return {"model": self.model(), "messages": list(messages), **sampling.fields()}
@@ -233,16 +253,16 @@ def _message(role: str, content: str) -> Message:
 
 
 @contextmanager
-def _expected_form() -> Iterator[None]:
+def expected_form() -> Iterator[None]:
+    """Turns what reading a strange answer raises into an error for a person.
+
+    Raises:
+        AskError: the answer is not of the expected form.
+    """
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise AskError(f"what answers is not the serving image: its answer has no {error}") from error
-
-
-def _code(data: dict[str, Any]) -> object:
-    error = data.get("error")
-    return error.get("code") if isinstance(error, dict) else None
+        raise AskError(f"what answers is not the deployment's server: its answer has no {error}") from error
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -11,6 +11,7 @@ from llmstack.commands import (
     environment,
     fault,
     load_test,
+    manifests,
     plan,
     recover,
     rehearse,
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("models")(catalog.models)
 app.command("fit")(catalog.fit)
 app.command("plan")(plan.plan)
+app.command("manifests")(manifests.manifests)
 app.command("env")(environment.env)
 app.command("down")(environment.down)
 app.command("ask")(ask.ask)

@@ -9,9 +9,11 @@ from typing import Annotated
 import httpx
 import typer
 
-from llmstack.client import AskError, find_deployment
+from llmstack.client import AskError
+from llmstack.client_apis import open_chat
 from llmstack.client_chat import Chat, Reply, Sampling, sendable, user
 from llmstack.client_conversation import Conversation, keep_prompts, remember_prompts
+from llmstack.client_targets import find_target
 from llmstack.output import INTERRUPTED, USAGE, fail, print_json
 from llmstack.project import find_root, stack_file
 
@@ -52,6 +54,7 @@ def ask(
     """Ask a deployment; its answer appears as it is made.
 
     A model with a chat template gets the prompt as a message of a conversation, any other gets it as it is.
+    A deployment in a cluster is reached through the Kubernetes API: one of its ready pods answers.
 
     Exit codes: 0 answered; 1 refused, or not to be reached; 2 wrong usage; 130 interrupted.
     """
@@ -66,7 +69,7 @@ def ask(
         fail(str(error), USAGE)
     figures = sys.stderr.isatty() if stats is None else stats
     try:
-        with Chat(find_deployment(root, stack, deployment), _notice) as chat:
+        with find_target(root, stack, deployment).open() as called, open_chat(called, _notice) as chat:
             if text is None:
                 _converse(chat, f"{stack} {deployment}", sampling, figures=figures)
             else:

@@ -17,6 +17,7 @@ import typer
 
 from llmstack.output import GIB, print_json, print_table
 from llmstack.project import find_root
+from rehearsal.cluster.programs import FOLDER, missing
 
 REACH_SECONDS = 4.0
 SERVE_ENVIRONMENT_GIB = 8
@@ -45,6 +46,9 @@ def doctor(
         lambda: _disk(root),
         _docker,
         _gcloud,
+        _kubectl,
+        _gke_plugin,
+        _control_plane,
         _credentials,
         lambda: _reach(
             "Hugging Face Hub", "https://huggingface.co", "the demo then makes small models itself"
@@ -114,6 +118,33 @@ def _gcloud() -> Check:
     if version:
         return Check("gcloud", "ok", version)
     return Check("gcloud", "absent", "not installed", "needed only for a real project: cloud.google.com/sdk")
+
+
+def _kubectl() -> Check:
+    version = _run("kubectl", "version", "--client") if shutil.which("kubectl") else None
+    if version:
+        return Check("kubectl", "ok", version)
+    fix = "needed only to look into a cluster by hand: gcloud components install kubectl"
+    return Check("kubectl", "absent", "not installed", fix)
+
+
+def _gke_plugin() -> Check:
+    name = "gke-gcloud-auth-plugin"
+    version = _run(name, "--version") if shutil.which(name) else None
+    if version:
+        return Check(name, "ok", version)
+    fix = (
+        "needed only for topology gke-tpu in a real project: gcloud components install gke-gcloud-auth-plugin"
+    )
+    return Check(name, "absent", "not installed", fix)
+
+
+def _control_plane() -> Check:
+    name = "Kubernetes control plane"
+    if not missing():
+        return Check(name, "ok", str(FOLDER))
+    fix = "without it a rehearsal of topology gke-tpu keeps objects and runs no pods: make kube-tools"
+    return Check(name, "absent", "not built", fix)
 
 
 def _credentials() -> Check:

@@ -13,8 +13,10 @@ from typing import Annotated, Any, TypeVar
 import httpx
 import typer
 
-from llmstack.client import AskError, Deployment, find_deployment
+from llmstack.client import AskError, Deployment
 from llmstack.client_patience import patiently
+from llmstack.client_targets import find_target
+from llmstack.load.apis import LoadApi, first_answer, load_api
 from llmstack.load.arrivals import Length
 from llmstack.load.prompts import PromptsError, check_prompt, read_prompts
 from llmstack.load.report import columns, document, row
@@ -98,18 +100,22 @@ def load_test(
     picture = _picture(plot, None if no_plot else f"load-test-{stack}-{deployment}.png")
     _check_folder("--json", json_file)
     try:
-        target = find_deployment(root, stack, deployment)
-        _agree(target, sweep, f"{deployment} of stack {stack}", yes=yes)
-        model = _first_answer(target, sweep)
+        with find_target(root, stack, deployment).open() as target:
+            _agree(target, sweep, f"{deployment} of stack {stack}", yes=yes)
+            api = patiently(lambda: load_api(target), _notice)
+            if sweep.stream and not api.streams:
+                fail("--stream: the server of this deployment sends whole answers only", USAGE)
+            model = _first_answer(target, api, sweep)
+            results: list[Result] = []
+            report = _reporter(sweep, results)
+            complete = asyncio.run(run_sweep(target, api, sweep, connections, report))
     except AskError as error:
         fail(str(error))
     except httpx.HTTPError as error:
         fail(f"{deployment} of stack {stack} does not answer: {error or type(error).__name__}")
     except KeyboardInterrupt:
         fail("stopped", INTERRUPTED)
-    name = {"stack": stack, "deployment": deployment, "url": target.url, "model": model}
-    results: list[Result] = []
-    complete = asyncio.run(run_sweep(target, sweep, connections, _reporter(sweep, results)))
+    name = {"stack": stack, "deployment": deployment, "url": target.place or target.url, "model": model}
     title = f"{model} ({stack} {deployment}), at most {max_new_tokens} new tokens"
     print_table(f"{title}; times in seconds", columns(sweep), [row(sweep, result) for result in results])
     _write(json_file, picture, title, document(name, sweep, results, complete=complete), sweep, results)
@@ -183,7 +189,7 @@ def _check_folder(option: str, file: Path | None) -> None:
 def _agree(target: Deployment, sweep: Sweep, name: str, *, yes: bool) -> None:
     """Make sure that a test which costs money is wanted."""
     cost = f"{sweep.cost()}, each answered with at most {sweep.max_new_tokens} new tokens"
-    typer.echo(f"{name} at {target.url}: {cost}", err=True)
+    typer.echo(f"{name} at {target.place or target.url}: {cost}", err=True)
     if target.rehearsed or yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
@@ -192,11 +198,10 @@ def _agree(target: Deployment, sweep: Sweep, name: str, *, yes: bool) -> None:
         fail("nothing was sent", USAGE)
 
 
-def _first_answer(target: Deployment, sweep: Sweep) -> str:
+def _first_answer(target: Deployment, api: LoadApi, sweep: Sweep) -> str:
     """The model that answers; one that is started only now, or refuses every prompt, is found out here."""
-    prompt = sweep.request(0).prompts.next()
-    answer = patiently(lambda: target.generate(prompt, sweep.max_new_tokens), _notice)
-    return str(answer.get("model", "unknown model"))
+    prompt = sweep.prompts(0).next()
+    return patiently(lambda: first_answer(target, api, prompt, sweep.max_new_tokens), _notice)
 
 
 def _reporter(sweep: Sweep, results: list[Result]) -> Callable[[Result], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -85,7 +86,8 @@ def _throughput(panel: Axes, results: Sequence[Result]) -> None:
     tokens_panel.set_ylabel("generated tokens/s")
     tokens = tokens_panel.plot(
         loads,
-        [each.tokens_per_second for each in results],
+        # A gap where the server does not count them.
+        [nan if each.tokens_per_second is None else each.tokens_per_second for each in results],
         marker="s",
         color="C1",
         label="generated tokens/s",

@@ -37,7 +37,7 @@ def row(sweep: Sweep, result: Result) -> list[str]:
         str(result.sent),
         str(result.answered),
         f"{result.requests_per_second:.2f}",
-        f"{result.tokens_per_second:.1f}",
+        "–" if result.tokens_per_second is None else f"{result.tokens_per_second:.1f}",
         *_times(result.latency, "p50", "p95", "p99"),
         *streamed,
         errors,

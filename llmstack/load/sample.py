@@ -30,7 +30,7 @@ class Sample:
         sent: when it was handed to the HTTP client.
         ended: when its answer was complete, or known not to come.
         outcome: how it ended.
-        tokens: generated tokens of a complete answer.
+        tokens: generated tokens of a complete answer; None where the server does not count them.
         pieces: when each piece of a streamed answer came.
         pause: seconds that the server asked to wait before another request; None where it did not say.
         detail: why it was not answered.
@@ -40,7 +40,7 @@ class Sample:
     sent: float
     ended: float = 0.0
     outcome: Outcome = Outcome.ANSWERED
-    tokens: int = 0
+    tokens: int | None = 0
     pieces: list[float] = field(default_factory=list)
     pause: float | None = None
     detail: str = ""

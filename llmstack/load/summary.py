@@ -59,7 +59,7 @@ class Result:
         sent: requests that were due in it and ended.
         answered: those that were answered.
         requests_per_second: answers that became complete in the measured time.
-        tokens_per_second: the tokens of these.
+        tokens_per_second: the tokens of these; None where the server does not count them.
         latency: from due to complete, of answered requests.
         first_token: from due to the first piece; None without streaming.
         inter_token: between pieces; None without streaming.
@@ -74,7 +74,7 @@ class Result:
     sent: int
     answered: int
     requests_per_second: float
-    tokens_per_second: float
+    tokens_per_second: float | None
     latency: Spread | None
     first_token: Spread | None
     inter_token: Spread | None
@@ -107,7 +107,7 @@ def summarise(load: float, measured: Measured) -> Result:
         sent=len(counted),
         answered=len(answered),
         requests_per_second=len(complete) / seconds if seconds else 0.0,
-        tokens_per_second=sum(sample.tokens for sample in complete) / seconds if seconds else 0.0,
+        tokens_per_second=_rate([sample.tokens for sample in complete], seconds),
         latency=spread([sample.latency for sample in answered]),
         first_token=spread([sample.first_piece for sample in answered if sample.first_piece is not None]),
         inter_token=spread([gap for sample in answered for gap in sample.gaps]),
@@ -134,6 +134,13 @@ def warnings(result: Result) -> list[str]:
             "coarse; give more --seconds or --requests"
         )
     return said
+
+
+def _rate(tokens: Sequence[int | None], seconds: float) -> float | None:
+    known = [count for count in tokens if count is not None]
+    if len(known) < len(tokens):
+        return None
+    return sum(known) / seconds if seconds else 0.0
 
 
 def _answered(samples: Sequence[Sample]) -> list[Sample]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from llmstack.client import Deployment
+from llmstack.load.apis import LoadApi
 from llmstack.load.arrivals import Length
 from llmstack.load.driver import Driver
 from llmstack.load.prompts import Prompts
@@ -69,19 +70,27 @@ class Sweep:
             f"up to {max(self.concurrency)} at once"
         )
 
-    def request(self, step: int) -> Request:
-        """What the requests of a step ask for; each step draws other prompts, the same ones in every run."""
-        prompts = Prompts(self.texts, self.seed + step)
-        return Request(prompts, self.max_new_tokens, self.stream, self.timeout)
+    def prompts(self, step: int) -> Prompts:
+        """The prompts of a step; each draws others, the same ones in every run."""
+        return Prompts(self.texts, self.seed + step)
+
+    def request(self, step: int, api: LoadApi) -> Request:
+        """What the requests of a step ask for."""
+        return Request(api, self.prompts(step), self.max_new_tokens, self.stream, self.timeout)
 
 
 async def run_sweep(
-    deployment: Deployment, sweep: Sweep, connections: int, report: Callable[[Result], None]
+    deployment: Deployment,
+    api: LoadApi,
+    sweep: Sweep,
+    connections: int,
+    report: Callable[[Result], None],
 ) -> bool:
     """Run every step; Ctrl-C ends the step under way and leaves out the rest.
 
     Args:
         deployment: what is tested.
+        api: how it is asked.
         sweep: what is sent.
         connections: most connections at once; a request that is due beyond them waits, and that is measured.
         report: gets each step's result.
@@ -97,12 +106,15 @@ async def run_sweep(
         async with httpx.AsyncClient(
             base_url=deployment.url,
             auth=deployment.auth(),
+            # A proxy of the environment cannot reach a tunnel on this machine's own loopback.
+            trust_env=deployment.trouble is None,
             # The sender has one for the whole of a request.
             timeout=None,  # noqa: S113
             limits=limits,
         ) as client:
             for step, load in enumerate(sweep.loads):
-                driver = Driver(Sender(client, sweep.request(step)), sweep.length, stop)
+                sender = Sender(client, sweep.request(step, api), deployment.trouble)
+                driver = Driver(sender, sweep.length, stop)
                 if sweep.concurrency:
                     measured = await driver.closed(sweep.concurrency[step])
                 else:

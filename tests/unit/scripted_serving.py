@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -21,6 +23,7 @@ from starlette.routing import Route
 from rehearsal.cloud.servers import Server, bind
 
 MODEL = "owner/tiny"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -199,3 +202,19 @@ def make_project(root: Path, url: str) -> Path:
         (commands / name).write_text(f"#!/bin/sh\n{script}\n")
         (commands / name).chmod(0o755)
     return root
+
+
+def enter(script: Script, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes a checkout whose deployment is the server the working directory; it is no rehearsal.
+
+    Other programs that a test starts find this project's code and the checkout's engine too.
+    """
+    made = make_project(folder / "project", script.url)
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("PATH", f"{made / '.engine/bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # Conversations keep their prompts there.
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "LLMSTACK_REHEARSAL"):
+        monkeypatch.delenv(name, raising=False)
+    return made

@@ -21,9 +21,7 @@ from typer.testing import CliRunner
 
 from llmstack.main import app
 from rehearsal.driver import Rehearsal
-from tests.unit.scripted_serving import MODEL, Script, make_project, refusal, serving
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.unit.scripted_serving import MODEL, Script, enter, refusal, serving
 
 
 @pytest.fixture
@@ -35,15 +33,8 @@ def script() -> Iterator[Script]:
 
 @pytest.fixture
 def project(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: a checkout whose deployment is the server."""
-    made = make_project(tmp_path / "project", script.url)
-    monkeypatch.chdir(made)
-    monkeypatch.setenv("PATH", f"{made / '.engine/bin'}{os.pathsep}{os.environ['PATH']}")
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "LLMSTACK_REHEARSAL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return made
+    """The working directory: a checkout whose deployment is the server, and is no rehearsal."""
+    return enter(script, tmp_path, monkeypatch)
 
 
 def ask(*words: str, given: str | bytes | None = None, status: int = 0) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from starlette.responses import PlainTextResponse, Response
 
@@ -209,3 +210,11 @@ def test_the_server_s_own_route_answers_whole_and_as_a_stream(script: Script) ->
 def test_a_value_that_cannot_be_sent_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"finite number|UTF-8"):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_answer_that_breaks_off_behind_a_tunnel_is_told_in_the_tunnel_s_words() -> None:
+    with serving(Script(cut="connection")) as script:
+        pieces = Deployment(script.url, None, trouble=lambda: "the pod is gone").stream("Hi")
+        assert next(pieces) == "Hello"
+        with pytest.raises(httpx.ConnectError, match="the pod is gone"):
+            next(pieces)

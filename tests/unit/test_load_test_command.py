@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from llmstack.load.plot import save_plot
 from llmstack.load.summary import Result, Spread
 from llmstack.load.sweep import Sweep
 from llmstack.main import app
-from tests.unit.scripted_serving import MODEL, Script, make_project, refusal, serving
+from tests.unit.scripted_serving import MODEL, Script, enter, refusal, serving
 
-ROOT = Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
 QUICK = ("--requests", "4", "--warm-up", "0", "--concurrency", "1,2")
 
@@ -38,12 +36,7 @@ def script() -> Iterator[Script]:
 @pytest.fixture
 def project(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a checkout whose deployment is the server, and is no rehearsal."""
-    made = make_project(tmp_path / "project", script.url)
-    monkeypatch.chdir(made)
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "LLMSTACK_REHEARSAL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", f"{made / '.engine/bin'}{os.pathsep}{os.environ['PATH']}")
-    return made
+    return enter(script, tmp_path, monkeypatch)
 
 
 def load_test(*words: str, status: int = 0) -> Ran:
@@ -138,7 +131,6 @@ def test_ctrl_c_shows_what_was_measured_and_ends_with_130(project: Path, script:
     command = [sys.executable, "-m", "llmstack.main", "load-test", "dev", "assistant", "--seconds", "600"]
     process = subprocess.Popen(
         [*command, "--warm-up", "0", "--concurrency", "2,4", "--yes", "--json", "figures.json"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

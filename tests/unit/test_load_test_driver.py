@@ -13,6 +13,7 @@ import pytest
 
 from llmstack.client import Deployment
 from llmstack.load import driver
+from llmstack.load.apis import ServingApi
 from llmstack.load.arrivals import Length, poisson
 from llmstack.load.summary import Result
 from llmstack.load.sweep import Sweep, run_sweep
@@ -41,7 +42,9 @@ def sweep(length: Length, **changes: object) -> Sweep:
 
 def run(script: Script, wanted: Sweep, connections: int = 100) -> list[Result]:
     results: list[Result] = []
-    assert asyncio.run(run_sweep(Deployment(script.url, None), wanted, connections, results.append))
+    assert asyncio.run(
+        run_sweep(Deployment(script.url, None), ServingApi(), wanted, connections, results.append)
+    )
     return results
 
 
@@ -172,7 +175,7 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_out_the_rest(script: Script
     wanted = sweep(Length(0, seconds=600), concurrency=(2, 4))
     pressed = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     pressed.start()
-    complete = asyncio.run(run_sweep(Deployment(script.url, None), wanted, 100, results.append))
+    complete = asyncio.run(run_sweep(Deployment(script.url, None), ServingApi(), wanted, 100, results.append))
     assert complete is False
     (result,) = results
     assert result.cut
