@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -173,10 +172,18 @@ def test_ctrl_c_reports_what_was_measured_and_leaves_out_the_rest(script: Script
     script.gap, script.pieces = 0.05, ("a",)
     results: list[Result] = []
     wanted = sweep(Length(0, seconds=600), concurrency=(2, 4))
-    pressed = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    pressed.start()
-    complete = asyncio.run(run_sweep(Deployment(script.url, None), ServingApi(), wanted, 100, results.append))
-    assert complete is False
+
+    async def interrupted() -> bool:
+        sweeping = run_sweep(Deployment(script.url, None), ServingApi(), wanted, 100, results.append)
+        async with asyncio.timeout(120):
+            going = asyncio.create_task(sweeping)
+            # Of two clients one sends a third request only once it has its first answer.
+            while len(script.bodies) < 3:
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+            return await going
+
+    assert asyncio.run(interrupted()) is False
     (result,) = results
     assert result.cut
     assert result.answered > 0

@@ -119,6 +119,7 @@ def test_a_bucket_that_refuses_ends_the_process_with_one_line_that_says_why(
         ("no manifest", "there is no manifest.json"),
         ("missing file", "model.safetensors is missing"),
         ("outside", "outside the model's folder"),
+        ("folder", "outside the model's folder"),
         ("cut", "has 1 bytes, the manifest says"),
     ],
 )
@@ -137,10 +138,14 @@ def test_a_damaged_model_in_the_bucket_ends_the_process_with_one_line_that_says_
     elif damage == "outside":
         bucket.objects[name] = bucket.objects[name].replace(b"config.json", b"../../evil")
         bucket.objects[f"{PREFIX}/../../evil"] = b"x"
+    elif damage == "folder":
+        bucket.objects[name] = bucket.objects[name].replace(b'"config.json"', b'"."')
+        bucket.objects[f"{PREFIX}/."] = b"x"
     code, line = refusal(vertex)
     assert code == Exit.MODEL_FILES
     assert words in line["message"]
     assert not (folder_of(vertex).parent.parent / "evil").exists()
+    assert list(folder_of(vertex).parent.iterdir()) == [folder_of(vertex)]
 
 
 def test_a_model_larger_than_the_disk_is_refused_before_any_of_it_is_downloaded(

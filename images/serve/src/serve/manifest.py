@@ -83,7 +83,7 @@ def read(folder: Path) -> Manifest:
             f"{path} has version {manifest.version}, this server reads version 1; use an image as new"
         )
     for file in manifest.files:
-        if not (folder / file.name).resolve().is_relative_to(folder.resolve()):
+        if folder.resolve() not in (folder / file.name).resolve().parents:
             raise _error(f"{folder}: the manifest lists {file.name!r}, which lies outside the model's folder")
     return manifest
 
