@@ -28,6 +28,7 @@ GEMMA = "google/gemma-2b"
 DISK = {"volume": "disk"}
 GATEWAY = {"expose": "gateway", "host": "llm.example.com", "certificateMap": "llm"}
 ENGINES = ("jetstream", "vllm-tpu")
+ON_TPU = [block for block in BLOCKS if "topology: gke-tpu" in block[1]]
 _STAGED, _POOL = "modelops:index:StagedModel", "gcp:container/nodePool:NodePool"
 _LARGE = "ct5lp-hightpu-8t"
 
@@ -195,7 +196,7 @@ def test_googles_converter_is_accepted_and_finds_a_node_that_holds_the_model_twi
     assert "Insufficient memory" in waiting.reason
 
 
-@pytest.mark.parametrize(("page", "text"), BLOCKS, ids=[named(text)[0] for _, text in BLOCKS])
+@pytest.mark.parametrize(("page", "text"), ON_TPU, ids=[named(text)[0] for _, text in ON_TPU])
 def test_every_shipped_example_is_accepted_and_placed(
     scheduler: Scheduler, page: Path, text: str, tmp_path: Path
 ) -> None:
