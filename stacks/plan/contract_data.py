@@ -31,10 +31,12 @@ class Setting(_Part):
 
 
 class ServeContract(_Part):
-    """What the serving image reads and answers."""
+    """What an image that serves reads and answers."""
 
     port: int
     routes: Mapping[str, Route]
+    startup_command: tuple[str, ...] = ()
+    """Run in the container, says whether it can answer; for an image none of whose routes does."""
     environment: Mapping[str, Setting]
     mount_path: str
     manifest: str
@@ -74,6 +76,12 @@ class WeightsContract(_Part):
 def serve_contract() -> ServeContract:
     """Reads the serving image's contract."""
     return ServeContract.model_validate(_read("serve"))
+
+
+@cache
+def torchserve_contract() -> ServeContract:
+    """Reads the contract of the TorchServe image."""
+    return ServeContract.model_validate(_read("torchserve"))
 
 
 @cache

@@ -19,6 +19,7 @@ import httpx
 import psutil
 import pytest
 import tiny_models
+from weights_handler import ready
 
 SRC = Path(__file__).parents[1] / "src"
 READY_SECONDS = 200
@@ -64,7 +65,14 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
     base: str
-    management: str
+    loopback: int
+    at_first_ping: str | None = None
+    """What the startup command said was missing when `/ping` first answered 200."""
+
+    @property
+    def management(self) -> str:
+        """The management API."""
+        return f"http://127.0.0.1:{self.loopback}"
 
     def post(self, body: object, name: str = "gpt2") -> httpx.Response:
         """Asks for predictions."""
@@ -88,7 +96,7 @@ def torchserve(folder: Path, scratch: Path, **more: object) -> Iterator[Running]
         process = subprocess.Popen(
             [sys.executable, "-m", "weights_handler"], env=variables, cwd=scratch, stdout=file, stderr=file
         )
-    running = Running(process, log, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}")
+    running = Running(process, log, f"http://127.0.0.1:{port}", port + 1)
     try:
         wait_ready(running)
         yield running
@@ -98,13 +106,15 @@ def torchserve(folder: Path, scratch: Path, **more: object) -> Iterator[Running]
 
 
 def wait_ready(running: Running) -> None:
-    """Waits for health, as a platform does."""
-    deadline = time.monotonic() + READY_SECONDS
+    """Waits for health and for the model, as a platform does."""
+    deadline, healthy = time.monotonic() + READY_SECONDS, False
     while time.monotonic() < deadline:
         assert running.process.poll() is None, running.log.read_text()
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{running.base}/ping").status_code == httpx.codes.OK:
+            if healthy and ready.missing(running.loopback) is None:
                 return
+            if not healthy and httpx.get(f"{running.base}/ping").status_code == httpx.codes.OK:
+                healthy, running.at_first_ping = True, ready.missing(running.loopback)
         time.sleep(0.2)
     raise AssertionError(running.log.read_text())
 

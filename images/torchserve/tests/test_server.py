@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
 import pytest
-from conftest import Running, torchserve
+from conftest import Running, environment, torchserve
+from weights_handler import settings
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("java"), reason="no Java: apt-get install openjdk-17-jre-headless"
@@ -68,6 +71,14 @@ def test_torchserve_has_the_deployments_settings(running):
     wanted = {"batchSize": 6, "maxBatchDelay": 1000, "responseTimeout": 300, "startupTimeout": 400}
     assert {key: model[key] for key in wanted} == wanted
     assert [worker["status"] for worker in model["workers"]] == ["READY"]
+
+
+def test_the_startup_command_waits_for_the_model_where_the_health_route_does_not(running, gpt2):
+    assert running.at_first_ping == "0 of 1 workers have loaded gpt2"
+    command = [sys.executable, *settings.contract()["startup_command"][1:]]
+    variables = environment(gpt2, LOOPBACK_PORT=running.loopback)
+    ended = subprocess.run(command, env=variables, cwd="/", capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_neither_prompts_nor_answers_are_in_the_logs(running):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import zipfile
@@ -64,6 +66,17 @@ def test_only_the_inference_port_is_open_to_others(gpt2, tmp_path):
     assert found["enable_envvars_config"] == "false"
 
 
+def test_a_temporary_folder_too_long_for_a_socket_goes_by_a_shorter_name(tmp_path):
+    short, long = Path("/tmp/torchserve-a"), tmp_path / ("a" * 100)
+    assert start.short_name(short) == str(short)
+    long.mkdir()
+    name = start.short_name(long)
+    # Whoever has the folder as its current one, as Java has it, reaches it so.
+    with contextlib.chdir(long), socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"{name}/.ts.sock.65535")
+        assert (long / ".ts.sock.65535").is_socket()
+
+
 def test_the_platforms_port_goes_before_ours(gpt2, tmp_path):
     begin(gpt2, tmp_path, PORT=9000, AIP_HTTP_PORT=7080)
     assert properties(tmp_path)["inference_address"] == "http://127.0.0.1:7080"
@@ -82,6 +95,7 @@ def test_the_archive_that_is_served_has_the_deployments_settings_beside_its_own(
         "maxBatchDelay": 30,
         "responseTimeout": 40,
         "startupTimeout": 50,
+        "maxRetryTimeoutInSec": 50,
     }
     assert (gpt2 / "model.mar").read_bytes() == before
 

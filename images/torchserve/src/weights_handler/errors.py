@@ -11,7 +11,7 @@ class Exit(IntEnum):
     SETTINGS = 2
     """An environment variable is missing or wrong, or Java is not there."""
     MODEL_FILES = 13
-    """The model's folder has no manifest or archive, or a file is missing or of the wrong size."""
+    """The model cannot be downloaded or has no archive, or a file is missing or of the wrong size."""
 
 
 class StartupError(Exception):

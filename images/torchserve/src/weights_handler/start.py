@@ -7,6 +7,11 @@ to stop, TorchServe would not hear of it. So this process becomes Java itself, w
 TorchServe takes timeouts from an archive that has a configuration, and from nowhere else, even where that
 configuration says nothing of them: it then gives up an answer, or a load, after two minutes. So the start
 serves a copy of the archive, a kilobyte, whose configuration has what the deployment says.
+
+One time has no setting: a worker's process must have imported torch and be listening after two minutes, or
+"Backend worker startup time out" ends it (0.12.0, `WorkerLifeCycle.startWorkerPython`); `startupTimeout`
+begins only then. What it has read is in memory for the next one, so TorchServe is told to try again for as
+long as a start may take, not for its own five minutes.
 """
 
 from __future__ import annotations
@@ -23,10 +28,13 @@ from typing import NoReturn
 
 import yaml  # type: ignore[import-untyped]
 
-from weights_handler import settings, staged
+from weights_handler import download, settings, staged
 from weights_handler.errors import Exit, StartupError
 from weights_handler.settings import Settings
 from weights_handler.staged import Archive
+
+_SOCKET_PATH_BYTES = 107
+_LONGEST_SOCKET = ".ts.sock.65535"
 
 
 def command(environment: Mapping[str, str], folder: Path) -> list[str]:
@@ -40,9 +48,12 @@ def command(environment: Mapping[str, str], folder: Path) -> list[str]:
         the command that is TorchServe.
 
     Raises:
-        StartupError: a setting, the platform's routes, the model's files or Java are not as they must be.
+        StartupError: a setting, the platform's routes, the model's files or Java are not as they must be, or
+            the model cannot be downloaded.
     """
     chosen = settings.from_environment(environment)
+    if chosen.download_from is not None:
+        download.download(chosen.download_from, chosen.model_path)
     archive = staged.check(chosen.model_path)
     check_routes(environment, archive)
     properties, store = folder / "config.properties", folder / "models"
@@ -102,6 +113,7 @@ def repack(chosen: Settings, archive: Archive, store: Path) -> None:
         "maxBatchDelay": chosen.batch_delay_ms,
         "responseTimeout": chosen.response_seconds,
         "startupTimeout": chosen.startup_seconds,
+        "maxRetryTimeoutInSec": chosen.startup_seconds,
     }
     with (
         zipfile.ZipFile(archive.path) as packed,
@@ -112,6 +124,17 @@ def repack(chosen: Settings, archive: Archive, store: Path) -> None:
             if entry.filename == archive.config:
                 content = yaml.safe_dump(yaml.safe_load(content) | own).encode()
             copy.writestr(entry, content)
+
+
+def short_name(folder: Path) -> str:
+    """A name of TorchServe's temporary folder that is short enough for the sockets in it.
+
+    A socket's path has at most 107 bytes (unix(7)), and a longer one is found out by workers only, which then
+    end at once, again and again, while `/ping` answers that all is well. A longer folder goes by its name as
+    the current folder of this process, which stays the same one when it becomes Java.
+    """
+    fits = len(os.fsencode(folder / _LONGEST_SOCKET)) <= _SOCKET_PATH_BYTES
+    return str(folder) if fits else f"/proc/{os.getpid()}/cwd"
 
 
 def _java(environment: Mapping[str, str], folder: Path) -> list[str]:
@@ -131,7 +154,7 @@ def _java(environment: Mapping[str, str], folder: Path) -> list[str]:
         f"-Dmodel_server_home={package.parent}",
         f"-Dlog4j.configurationFile=file://{settings.packaged('log4j2.xml')}",
         # Sockets of workers and unpacked archives: a folder of our own, for several servers on one machine.
-        f"-Djava.io.tmpdir={folder}",
+        f"-Djava.io.tmpdir={short_name(folder)}",
         *("-cp", f"{package}/frontend/*", "org.pytorch.serve.ModelServer"),
     ]
 
@@ -147,5 +170,6 @@ def main() -> NoReturn:
         sys.exit(error.code)
     sys.stdout.write("torchserve: TorchServe is no longer maintained: no security patches will come\n")
     sys.stdout.flush()
+    os.chdir(folder)
     # The model is complete in its folder: no library in a worker has to look at the Hub.
     os.execve(run[0], run, os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})  # noqa: S606
