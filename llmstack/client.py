@@ -20,8 +20,9 @@ from httpx_sse import connect_sse
 
 from llmstack.client_tunnel import TunnelTransport
 
-TIMEOUT = httpx.Timeout(300.0, connect=10.0)
+ANSWER_SECONDS = 300.0
 """A first answer may wait for an instance to start."""
+CONNECT_SECONDS = 10.0
 RENEWAL_SECONDS = 30.0
 """Shortest time between two renewals of an identity token."""
 STREAM_END = "[DONE]"
@@ -81,8 +82,8 @@ class IdentityAuth(httpx.Auth):
             yield request
 
 
-Api = Literal["serving", "jetstream", "openai"]
-"""What requests look like: the serving image's, those of JetStream's HTTP front, or those of vLLM."""
+Api = Literal["serving", "jetstream", "openai", "vertex"]
+"""What requests look like: the serving image's, those of JetStream's HTTP front, of vLLM, or of Vertex AI."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Deployment:
         api: what requests look like.
         model: the model, as the stack says; for a server that does not tell.
         place: what a person calls the address; empty for the address itself.
+        path: where requests go, for a platform that has it depend on the deployment.
+        host: the name to ask for at that address, where several names share it; empty for its own.
         trouble: what a tunnel on loopback, which is the address then, says when it fails; None without one.
+        seconds: how long an answer, or its next piece, is waited for.
     """
 
     url: str
@@ -108,15 +112,28 @@ class Deployment:
     model: str = ""
     place: str = ""
     trouble: Callable[[], str] | None = None
+    path: str = ""
+    host: str = ""
+    seconds: float = ANSWER_SECONDS
 
     def auth(self) -> IdentityAuth:
         """What identifies the caller, for an HTTP client."""
         return IdentityAuth(self.token, self.renew)
 
+    def headers(self) -> dict[str, str]:
+        """What every request says beside that, for an HTTP client."""
+        return {"Host": self.host} if self.host else {}
+
     def client(self) -> httpx.Client:
         """An HTTP client for it; to be closed."""
         transport = None if self.trouble is None else TunnelTransport(self.trouble)
-        return httpx.Client(base_url=self.url, auth=self.auth(), timeout=TIMEOUT, transport=transport)
+        return httpx.Client(
+            base_url=self.url,
+            auth=self.auth(),
+            headers=self.headers(),
+            timeout=httpx.Timeout(self.seconds, connect=CONNECT_SECONDS),
+            transport=transport,
+        )
 
     def generate(self, prompt: str, max_new_tokens: int | None = None) -> dict[str, Any]:
         """Ask for a whole answer.
@@ -206,14 +223,22 @@ def check(response: httpx.Response) -> None:
     if not response.is_error:
         return
     if status in (401, 403):
+        login, role = _needed(response.url)
         raise AskError(
-            f"{status}: you may not call {response.url.host}: run gcloud auth login; your account needs "
-            "roles/run.invoker: add it to the deployment's access.invokers and run pulumi up"
+            f"{status}: you may not call {response.url.host}: run {login}; your account needs {role}: add it "
+            "to the deployment's access.invokers and run pulumi up"
         )
     message = f"{status}: {_reason(response.text)}"
     if status in (429, 503):
         raise BusyError(message, retry_after(response))
     raise AskError(message)
+
+
+def _needed(url: httpx.URL) -> tuple[str, str]:
+    """How a caller of an address logs in, and what the caller needs: a role, or a permission."""
+    if url.path.endswith(":predict"):
+        return "gcloud auth application-default login", "aiplatform.endpoints.predict on the endpoint"
+    return "gcloud auth login", "roles/run.invoker"
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -1,9 +1,10 @@
-"""Asking servers that are not the serving image: JetStream's HTTP front, and vLLM."""
+"""Asking what is not the serving image itself: JetStream's HTTP front, vLLM, and endpoints of Vertex AI."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from llmstack.client import AskError, Deployment, check, parsed
@@ -25,7 +26,12 @@ def open_chat(deployment: Deployment, notice: Callable[[str], None]) -> Chat:
         deployment: the deployment.
         notice: is told why it takes longer.
     """
-    kinds: dict[str, type[Chat]] = {"serving": Chat, "openai": VllmChat, "jetstream": JetStreamChat}
+    kinds: dict[str, type[Chat]] = {
+        "serving": Chat,
+        "openai": VllmChat,
+        "jetstream": JetStreamChat,
+        "vertex": VertexChat,
+    }
     return kinds[deployment.api](deployment, notice)
 
 
@@ -106,6 +112,51 @@ class JetStreamChat(Chat):
         check(response)
         with expected_form():
             return str(parsed(response.text)["response"])
+
+
+class VertexChat(Chat):
+    """Asks an endpoint of Vertex AI, which hands a prompt to its container and gives back a whole prediction.
+
+    https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.endpoints/predict
+    """
+
+    def __init__(self, deployment: Deployment, notice: Callable[[str], None]) -> None:
+        super().__init__(deployment, notice)
+        self._name, self._path = deployment.model, deployment.path
+
+    def model(self) -> str:
+        """The name of the model that is served, as the stack says: an endpoint does not tell."""
+        return self._name
+
+    def remembers(self) -> bool:
+        """Whether the model takes a conversation: never, since an instance is a plain prompt."""
+        return False
+
+    def reply(self, messages: Sequence[Message], sampling: Sampling, say: Callable[[str], None]) -> Reply:
+        """The answer to the last message; `say` gets it whole.
+
+        Raises:
+            AskError: the deployment refused.
+            httpx.HTTPError: it cannot be reached.
+        """
+        body = {"instances": [{"prompt": messages[-1]["content"]}], "parameters": _parameters(sampling)}
+        began = time.monotonic()
+        text = self._patiently(lambda: self._whole(body))
+        say(text)
+        return Reply(self._name, text, None, None, None, time.monotonic() - began, None)
+
+    def _whole(self, body: dict[str, Any]) -> str:
+        response = self._client.post(self._path, json=body)
+        check(response)
+        with expected_form():
+            return str(parsed(response.text)["predictions"][0])
+
+
+def _parameters(sampling: Sampling) -> dict[str, Any]:
+    """The parameters of a request as both containers take them; TorchServe has no stop texts, and says so."""
+    given = {name: value for name, value in asdict(sampling).items() if value not in (None, ())}
+    # Greedy is what both do unasked; as a temperature, TorchServe does not take it.
+    return given if given.get("temperature") != 0 else {k: v for k, v in given.items() if k != "temperature"}
 
 
 def _check_greedy(sampling: Sampling) -> None:

@@ -1,4 +1,4 @@
-"""Where a stack's deployment is: an address of Cloud Run, or pods of a cluster."""
+"""Where a stack's deployment is: an address of Cloud Run, an endpoint of Vertex AI, or pods of a cluster."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from llmstack.client import AskError, Deployment, identity_token
 from llmstack.client_cluster import ClusterTarget
+from llmstack.client_vertex import VertexTarget
 from llmstack.engine import EngineEnvironment, engine_environment
 from llmstack.project import load_plan
 from providers.base.errors import one_line
@@ -73,6 +74,16 @@ def find_target(root: Path, stack: str, name: str) -> Target:
     urls, models = outputs.get("urls", {}), outputs.get("models", {})
     if name in urls:
         return CloudRunTarget(urls[name], environment.variables, environment.rehearsed)
+    endpoints = outputs.get("endpoints", {})
+    if name in endpoints:
+        found = endpoints[name]
+        return VertexTarget(
+            found["name"],
+            found["url"],
+            models.get(name, ""),
+            environment.variables,
+            environment.rehearsed,
+        )
     if name in models and outputs.get("cluster"):
         return _in_cluster(root, stack, name, outputs, environment)
     known = ", ".join(sorted({*urls, *models})) or "none"

@@ -31,8 +31,12 @@ _OVERRIDDEN = ("RUN", "AIPLATFORM", "STORAGE", "IAMCREDENTIALS", "SECRETMANAGER"
 _LOCAL_ENVIRONMENT = "local"
 _LOCK = "driver.lock"
 _PREPARE_LOCK = "prepare.lock"
-# What destroy leaves at Google too: the project, APIs, which are never disabled, and the list of custom jobs.
-_LASTING = {"project", "serviceusage.service", "aiplatform.customJob"}
+# What destroy leaves at Google too: the project, APIs, which are never disabled, Google's own accounts, and
+# the lists of custom jobs and operations.
+_LASTING = {
+    *("project", "serviceusage.service", "iam.serviceAgent"),
+    *("aiplatform.customJob", "aiplatform.operation"),
+}
 
 
 class Rehearsal:

@@ -31,7 +31,7 @@ from stacks.plan.report import Report
 
 _ROOT = "llm:deployments"
 _DECIDE_THE_MACHINE = frozenset(
-    {"model", "resources", "limits", "engine", "dtype", "weights", "tpu", "server"}
+    {"model", "resources", "machine", "limits", "engine", "dtype", "weights", "tpu", "server"}
 )
 _ABOUT_THE_MODEL = ("model", "revision", "limits", "engine", "dtype", "server")
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stacks.config_errors import refuse
 from stacks.config_gke import ClusterConfig, GkeTpuDeployment
 from stacks.config_shared import Digest, Image, Limits, Member, Memory, Model, Weights
+from stacks.config_vertex import VertexDeployment
 from stacks.plan.hardware import TOPOLOGIES
 from stacks.plan.spec import Commit, ComputingDtype, Count, Strict
 
@@ -86,11 +87,12 @@ class CloudRunDeployment(Strict):
     """How the model's weights come into the bucket; what is left out is decided."""
 
 
-Deployment = CloudRunDeployment | GkeTpuDeployment
+Deployment = CloudRunDeployment | VertexDeployment | GkeTpuDeployment
 """Every kind of deployment; the key `topology` says which."""
 
 DEPLOYMENTS: Mapping[str, type[Deployment]] = {
     "cloud-run": CloudRunDeployment,
+    "vertex": VertexDeployment,
     "gke-tpu": GkeTpuDeployment,
 }
 """Model of a deployment by topology."""

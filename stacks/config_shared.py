@@ -40,6 +40,16 @@ def _member(value: str) -> str:
     return value
 
 
+def _named_member(value: str) -> str:
+    if value in _ANYONE:
+        refuse("is everybody, whom Vertex AI does not take", "name people, groups or service accounts")
+    if not _MEMBER.fullmatch(value):
+        refuse(
+            "is not an IAM member", "write user:ADDRESS, group:ADDRESS, serviceAccount:ADDRESS or domain:NAME"
+        )
+    return value
+
+
 def _digest(value: str) -> str:
     if not _DIGEST.fullmatch(value):
         refuse("is not an image digest", "write sha256: and 64 lower-case hex digits")
@@ -60,6 +70,8 @@ def _model_kind(value: Any) -> str:
 
 Memory = Annotated[str, AfterValidator(_memory), shaped(_MEMORY_SHAPE)]
 Member = Annotated[str, AfterValidator(_member), shaped(f"{'|'.join(_ANYONE)}|{_MEMBER.pattern}")]
+NamedMember = Annotated[str, AfterValidator(_named_member), shaped(_MEMBER.pattern)]
+"""As `Member`, where nobody is let in unnamed."""
 Digest = Annotated[str, AfterValidator(_digest), shaped(_DIGEST.pattern)]
 Image = Annotated[str, AfterValidator(_image), shaped(_PINNED_IMAGE.pattern)]
 Model = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
@@ -17,6 +17,7 @@ from stacks.topologies.cloud_run import CloudRunServing, CloudRunServingArgs
 if TYPE_CHECKING:
     from stacks.components.tpu_cluster import TpuCluster
     from stacks.topologies.gke_tpu import TpuServing
+    from stacks.topologies.vertex import VertexServing
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Stack:
     cluster: TpuCluster | None = None
     on_tpu: Mapping[str, TpuServing] = field(default_factory=dict)
     """Those in the cluster."""
+    on_vertex: Mapping[str, VertexServing] = field(default_factory=dict)
+    """Those behind endpoints of Vertex AI."""
 
 
 def build_stack(plan: StackPlan, hub_token: pulumi.Input[str] | None = None) -> Stack:
@@ -56,9 +59,33 @@ def build_stack(plan: StackPlan, hub_token: pulumi.Input[str] | None = None) -> 
         )
         for name, deployment in plan.on_cloud_run.items()
     }
-    if plan.cluster is None:
-        return Stack(foundation, images, deployments)
-    return _with_cluster(plan, plan.cluster, Stack(foundation, images, deployments))
+    stack = Stack(foundation, images, deployments)
+    if plan.on_vertex:
+        stack = _with_vertex(plan, stack)
+    return stack if plan.cluster is None else _with_cluster(plan, plan.cluster, stack)
+
+
+def _with_vertex(plan: StackPlan, stack: Stack) -> Stack:
+    """Create what is served by Vertex AI, and the metadata store beside it."""
+    # Importing its SDK takes time, which a stack without endpoints need not wait for.
+    from stacks.components.metadata_store import MetadataStore, MetadataStoreArgs
+    from stacks.topologies.vertex import VertexServing, VertexServingArgs
+
+    if plan.metadata_store is not None:
+        MetadataStore("metadata", MetadataStoreArgs(plan.metadata_store, stack.foundation))
+    on_vertex = {
+        name: VertexServing(
+            name,
+            VertexServingArgs(
+                plan=deployment,
+                foundation=stack.foundation,
+                weights_image=stack.images[deployment.weights.image].reference,
+                serve_image=stack.images[deployment.registered.container.image].reference,
+            ),
+        )
+        for name, deployment in plan.on_vertex.items()
+    }
+    return replace(stack, on_vertex=on_vertex)
 
 
 def _with_cluster(plan: StackPlan, shared: ClusterPlan, stack: Stack) -> Stack:
@@ -89,11 +116,19 @@ def export_stack(plan: StackPlan, stack: Stack) -> None:
     pulumi.export("models", {name: deployment.model for name, deployment in plan.deployments.items()})
     pulumi.export("bucket", stack.foundation.bucket.name)
     pulumi.export("repository", plan.foundation.repository.url)
+    if stack.on_vertex:
+        # Beside `urls`: these take Google's access tokens and Vertex AI's form of requests.
+        pulumi.export("endpoints", {name: _endpoint(one) for name, one in stack.on_vertex.items()})
     if plan.cluster is not None and stack.cluster is not None:
         # Beside `urls`: these are reached from the cluster, from its network, or past a Gateway's sign-in.
         pulumi.export("addresses", {name: one.url for name, one in stack.on_tpu.items()})
         pulumi.export("cluster", stack.cluster.access)
         pulumi.export("connect", _connect(plan.cluster, plan.foundation.project))
+
+
+def _endpoint(serving: VertexServing) -> dict[str, Any]:
+    """What a client needs: gcloud takes the name, anything else the address."""
+    return {"name": serving.endpoint_name, "url": serving.url}
 
 
 def _connect(cluster: ClusterPlan, project: str) -> str:

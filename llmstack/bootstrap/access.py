@@ -78,7 +78,12 @@ ACCESS: tuple[Access, ...] = (
     Access(
         DEPLOYER, PROJECT, "roles/serviceusage.serviceUsageViewer", "seeing that an API is enabled already"
     ),
-    Access(DEPLOYER, PROJECT, "roles/aiplatform.user", "weights jobs on Vertex AI"),
+    Access(
+        DEPLOYER,
+        PROJECT,
+        "roles/aiplatform.admin",
+        "models, endpoints and jobs of Vertex AI, and who may ask an endpoint",
+    ),
     Access(DEPLOYER, PROJECT, "roles/container.clusterAdmin", "the cluster for TPUs and its node pools"),
     Access(DEPLOYER, PROJECT, "roles/container.developer", "what runs in the cluster"),
     Access(DEPLOYER, PROJECT, "roles/compute.networkAdmin", "the cluster's way out: router and Cloud NAT"),
@@ -111,6 +116,7 @@ ACCESS: tuple[Access, ...] = (
         PREVIEWER, PROJECT, "roles/iam.securityReviewer", "reading who has access to buckets and services"
     ),
     Access(PREVIEWER, PROJECT, "roles/serviceusage.serviceUsageViewer", "reading which APIs are enabled"),
+    Access(PREVIEWER, PROJECT, "roles/aiplatform.viewer", "reading models, endpoints and jobs of Vertex AI"),
     Access(PREVIEWER, PROJECT, "roles/container.viewer", "reading the cluster and what runs in it"),
     Access(PREVIEWER, PROJECT, "roles/compute.viewer", "reading router, Cloud NAT, disks and snapshots"),
     Access(PREVIEWER, STATE_BUCKET, "roles/storage.objectViewer", "reading states; a preview takes no lock"),

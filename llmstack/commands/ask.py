@@ -55,6 +55,7 @@ def ask(
 
     A model with a chat template gets the prompt as a message of a conversation, any other gets it as it is.
     A deployment in a cluster is reached through the Kubernetes API: one of its ready pods answers.
+    One at Vertex AI is asked at its endpoint, for a whole answer.
 
     Exit codes: 0 answered; 1 refused, or not to be reached; 2 wrong usage; 130 interrupted.
     """

@@ -43,6 +43,7 @@ def doctor(
         lambda: _engine(root),
         lambda: _image(root, "weights"),
         lambda: _image(root, "serve"),
+        lambda: _torchserve(root),
         lambda: _disk(root),
         _docker,
         _gcloud,
@@ -95,6 +96,17 @@ def _image(root: Path, name: str) -> Check:
     if python.exists():
         return Check(f"environment of images/{name}", "ok", str(python.parent.parent))
     return Check(f"environment of images/{name}", "missing", "not installed", "make images")
+
+
+def _torchserve(root: Path) -> Check:
+    """What a rehearsal of engine torchserve runs without a Docker engine."""
+    python, name = root / "images/torchserve/.venv/bin/python", "environment of images/torchserve"
+    java = _run("java", "-version") if shutil.which("java") else None
+    if python.exists() and java:
+        return Check(name, "ok", f"{python.parent.parent}, {java}")
+    lacks = [*([] if python.exists() else ["not installed"]), *([] if java else ["no Java"])]
+    fix = "needed only to rehearse engine torchserve: make images, and Java 17 on PATH"
+    return Check(name, "absent", ", ".join(lacks), fix)
 
 
 def _disk(root: Path) -> Check:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from llmstack.commands.plan_gke import cluster_rows, deployment_rows, idle_text
+from llmstack.commands import plan_gke, plan_vertex
 from llmstack.output import console, gib, print_json, print_table
 from llmstack.project import find_root, load_plan
 from stacks.plan.types import CloudRunPlan, DeploymentPlan, Sizing, StackPlan
+from stacks.plan.types_vertex import VertexPlan
 
 
 def plan(
@@ -24,10 +25,12 @@ def plan(
         return
     _foundation(decided)
     if decided.cluster is not None:
-        print_table(f"Cluster {decided.cluster.name}", ("what", "value"), cluster_rows(decided.cluster))
+        print_table(
+            f"Cluster {decided.cluster.name}", ("what", "value"), plan_gke.cluster_rows(decided.cluster)
+        )
     for deployment in decided.deployments.values():
         _deployment(deployment)
-    if cost := idle_text(decided):
+    if cost := plan_gke.idle_text(decided):
         console.print(f"{cost}\n", markup=False, soft_wrap=True)
     for warning in decided.warnings:
         console.print(f"warning: {warning}", markup=False)
@@ -50,11 +53,18 @@ def _foundation(decided: StackPlan) -> None:
 
 
 def _deployment(deployment: DeploymentPlan) -> None:
-    rows = _on_cloud_run(deployment) if isinstance(deployment, CloudRunPlan) else deployment_rows(deployment)
-    print_table(f"{deployment.deployment} on {deployment.topology}", ("what", "value"), rows)
+    print_table(f"{deployment.deployment} on {deployment.topology}", ("what", "value"), _rows(deployment))
     for line in deployment.sizing.lines:
         console.print(f"  {gib(line.bytes):>10}  {line.what}: {line.arithmetic}", markup=False)
     console.print(f"  {gib(deployment.sizing.need_bytes):>10}  needed in all\n", markup=False)
+
+
+def _rows(deployment: DeploymentPlan) -> list[tuple[str, str]]:
+    if isinstance(deployment, CloudRunPlan):
+        return _on_cloud_run(deployment)
+    if isinstance(deployment, VertexPlan):
+        return plan_vertex.deployment_rows(deployment)
+    return plan_gke.deployment_rows(deployment)
 
 
 def _on_cloud_run(deployment: CloudRunPlan) -> list[tuple[str, str]]:

@@ -43,14 +43,14 @@ class LoadApi(ABC):
         """The tokens of a whole answer; None where the server does not count them.
 
         Raises:
-            KeyError, TypeError: it is not this server's answer.
+            LookupError, TypeError: it is not this server's answer.
         """
 
     def event(self, data: dict[str, Any]) -> Event:
         """What an event of a stream brings.
 
         Raises:
-            KeyError, TypeError: it is not this server's event.
+            LookupError, TypeError: it is not this server's event.
         """
         raise NotImplementedError
 
@@ -130,6 +130,31 @@ class JetStreamApi(LoadApi):
         return None
 
 
+class VertexApi(LoadApi):
+    """Predictions of an endpoint of Vertex AI, which are whole and count no tokens.
+
+    Args:
+        path: where its predictions are asked for.
+        model: what it serves, as the stack says.
+    """
+
+    streams = False
+
+    def __init__(self, path: str, model: str) -> None:
+        self.path = path
+        self.model = model
+
+    def body(self, prompt: str, max_new_tokens: int, *, stream: bool) -> dict[str, Any]:
+        """The JSON of a request."""
+        del stream
+        return {"instances": [{"prompt": prompt}], "parameters": {"max_new_tokens": max_new_tokens}}
+
+    def tokens(self, answer: dict[str, Any]) -> int | None:
+        """None; that there is a prediction is checked."""
+        answer["predictions"][0]
+        return None
+
+
 def load_api(deployment: Deployment) -> LoadApi:
     """Finds how a deployment is asked.
 
@@ -141,6 +166,8 @@ def load_api(deployment: Deployment) -> LoadApi:
         return ServingApi()
     if deployment.api == "jetstream":
         return JetStreamApi(deployment.model)
+    if deployment.api == "vertex":
+        return VertexApi(deployment.path, deployment.model)
     with deployment.client() as client:
         response = client.get("/v1/models")
     check(response)
@@ -163,6 +190,6 @@ def first_answer(deployment: Deployment, api: LoadApi, prompt: str, max_new_toke
     answer = parsed(response.text)
     try:
         api.tokens(answer)
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError) as error:
         raise AskError(f"what answers is not the deployment's server: its answer has no {error}") from error
     return api.model or str(answer.get("model", "unknown model"))

@@ -69,7 +69,7 @@ class Sender:
                 await (self._streamed if self._request.stream else self._whole)(sample, clock)
         except TimeoutError:
             sample.outcome, sample.detail = Outcome.TIMEOUT, f"no answer in {self._request.timeout:g} s"
-        except (SSEError, AskError, KeyError, TypeError) as error:
+        except (SSEError, AskError, LookupError, TypeError) as error:
             sample.outcome, sample.detail = (
                 Outcome.REFUSED,
                 f"not the answer of the deployment's server: {error}",

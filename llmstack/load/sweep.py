@@ -106,6 +106,7 @@ async def run_sweep(
         async with httpx.AsyncClient(
             base_url=deployment.url,
             auth=deployment.auth(),
+            headers=deployment.headers(),
             # A proxy of the environment cannot reach a tunnel on this machine's own loopback.
             trust_env=deployment.trouble is None,
             # The sender has one for the whole of a request.

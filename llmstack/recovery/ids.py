@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from providers.modelops.vertexai.names import mark
+
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the engine writes a value that is known only later: `UnknownStringValue` of its `resource/plugin`."""
 
@@ -23,7 +25,7 @@ class IdForm:
     """How the id of one type is made.
 
     Attributes:
-        form: The id, with the names of inputs in braces.
+        form: The id, with the names of inputs in braces; `{mark}` is our provider's mark of a URN.
         marks: The input that says whose resource it is: what exists under the id is this stack's only if
             it has the same there.
         source: Where the form is written down.
@@ -34,6 +36,7 @@ class IdForm:
     source: str
 
 
+_MODELOPS = "the id that our own provider gives it (providers/modelops/vertexai)"
 _TERRAFORM = "https://registry.terraform.io/providers/hashicorp/google/latest/docs/resources"
 
 ID_FORMS: Final[Mapping[str, IdForm]] = {
@@ -84,6 +87,24 @@ ID_FORMS: Final[Mapping[str, IdForm]] = {
     "gcp:compute/snapshot:Snapshot": IdForm(
         "projects/{project}/global/snapshots/{name}", "labels", "pulumi_gcp.compute.Snapshot, Import"
     ),
+    "gcp:vertex/aiEndpoint:AiEndpoint": IdForm(
+        "projects/{project}/locations/{location}/endpoints/{name}",
+        "labels",
+        "pulumi_gcp.vertex.AiEndpoint, Import",
+    ),
+    # A metadata store has no labels: a region has one of a name, and what says whose it is stands there.
+    "gcp:vertex/aiMetadataStore:AiMetadataStore": IdForm(
+        "projects/{project}/locations/{region}/metadataStores/{name}",
+        "description",
+        "pulumi_gcp.vertex.AiMetadataStore, Import",
+    ),
+    # `up` finds these two by itself; but `destroy` leaves what the state does not have, running and paid for.
+    "modelops:vertex:Model": IdForm(
+        "projects/{project}/locations/{location}/models/{modelId}", "labels", _MODELOPS
+    ),
+    "modelops:vertex:ModelDeployment": IdForm(
+        "{endpoint}/deployedModels/{displayName}-{mark}", "", _MODELOPS
+    ),
     # Google gives the number, so every number that is likely is looked at; the secret says whose it is.
     SECRET_VERSION: IdForm(
         "{secret}/versions/{number}", "", "pulumi_gcp.secretmanager.SecretVersion, Import"
@@ -101,6 +122,8 @@ IDEMPOTENT: Final[Mapping[str, str]] = {
     "gcp:projects/service:Service": "enabling an API that is enabled changes nothing",
     "docker-build:index:Image": "the same context is pushed again under the same digest",
     "modelops:index:StagedModel": "a model that lies in the bucket is taken as it is",
+    "modelops:vertex:CustomJob": "a job that bears the marks of the resource and of what it runs is taken",
+    "modelops:vertex:PipelineRun": "a run of the id that bears the same marks is taken",
 }
 """Types that `up` may create again; IAM members belong to them too."""
 
@@ -122,16 +145,22 @@ def form_of(type_: str, inputs: Mapping[str, Any]) -> IdForm | None:
     return ID_FORMS.get(type_)
 
 
-def import_id(type_: str, inputs: Mapping[str, Any]) -> str | None:
+def import_id(type_: str, inputs: Mapping[str, Any], urn: str = "") -> str | None:
     """The id of a resource with these inputs; None where one of them is not known yet, or there is no rule.
 
     What depends on a resource that the state does not have cannot have been made after it.
+
+    Args:
+        type_: The type's token.
+        inputs: What the program wants.
+        urn: Of the resource, for a type whose id has a mark of it.
     """
     found = form_of(type_, inputs)
     if found is None:
         return None
     names = [name for _, name, _, _ in string.Formatter().parse(found.form) if name]
-    values = {name: _named(type_, inputs).get(name) for name in names}
+    given = {**_named(type_, inputs), "mark": mark(urn)} if urn else _named(type_, inputs)
+    values = {name: given.get(name) for name in names}
     known = all(isinstance(value, str) and value and UNKNOWN not in value for value in values.values())
     return found.form.format_map(values) if known else None
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
 from pulumi import automation
 from pulumi.automation.events import EngineEvent
 
@@ -52,6 +53,7 @@ class Look:
         command: The engine.
         variables: The environment in which the provider plugins reach the cloud.
         providers: Inputs of each provider, by its URN in the real stack.
+        folder: The real stack's project, whose own plugins are used here, too.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Look:
         command: automation.PulumiCommand,
         variables: Mapping[str, str],
         providers: Mapping[str, Mapping[str, Any]],
+        folder: Path,
     ) -> None:
         self._command = command
+        self._folder = folder
         self._variables = variables
         self._providers = providers
 
@@ -102,6 +106,8 @@ class Look:
         """A stack whose state claims the resources."""
         with tempfile.TemporaryDirectory(prefix="llmstack-recover-") as folder:
             (Path(folder) / "state").mkdir()
+            settings = {"name": _PROJECT, "runtime": "python", "plugins": own_plugins(self._folder)}
+            (Path(folder) / "Pulumi.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
             options = automation.LocalWorkspaceOptions(
                 work_dir=folder,
                 pulumi_command=self._command,
@@ -110,7 +116,6 @@ class Look:
                     "PULUMI_BACKEND_URL": f"file://{folder}/state",
                     "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(),
                 },
-                project_settings=automation.ProjectSettings(name=_PROJECT, runtime="python"),
             )
             stack = automation.create_stack(
                 stack_name=_STACK, project_name=_PROJECT, program=_no_program, opts=options
@@ -133,6 +138,19 @@ class Look:
             urn = f"urn:pulumi:{_STACK}::{_PROJECT}::{probe.type}::{number}"
             claims.append(_claim(urn, probe.type, probe.id) | {"provider": references[probe.provider]})
         return {"manifest": {"time": "2020-01-01T00:00:00Z", "magic": "", "version": ""}, "resources": claims}
+
+
+def own_plugins(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The plugins that a project has in folders of its own, for use in another folder.
+
+    Args:
+        folder: Where its Pulumi.yaml is.
+    """
+    settings = yaml.safe_load((folder / "Pulumi.yaml").read_text(encoding="utf-8"))
+    return {
+        kind: [{**each, "path": str((folder / each["path"]).resolve())} for each in plugins]
+        for kind, plugins in (settings.get("plugins") or {}).items()
+    }
 
 
 def _claim(urn: str, type_: str, id: str) -> dict[str, Any]:

@@ -172,7 +172,8 @@ class Recovery:
     def _findings(self) -> _Findings:
         foresight = foresee(self._stack)
         state = resources(self._stack)
-        look = Look(self._command, self._variables, foresight.providers)
+        folder = Path(self._stack.workspace.work_dir)
+        look = Look(self._command, self._variables, foresight.providers, folder)
         probes = dict(_single_probes(foresight))
         secrets = secrets_to_look_at(foresight, state)
         every = [*probes.values(), *(probe for secret in secrets for probe in _of(secret))]
@@ -209,7 +210,7 @@ def _unopened(stack: str, error: automation.CommandError) -> RecoveryError:
 def _hidden(foresight: Foresight) -> bool:
     wanted = (each for each in foresight.create.values() if form_of(each.type, each.inputs))
     return any(
-        import_id(each.type, {**each.inputs, "number": "1"}) is None or not foresight.can_ask(each)
+        import_id(each.type, {**each.inputs, "number": "1"}, each.urn) is None or not foresight.can_ask(each)
         for each in wanted
     )
 
@@ -222,7 +223,7 @@ def _single_probes(foresight: Foresight) -> Iterator[tuple[str, Probe]]:
     """What would be created and has one id, by URN."""
     for urn, wanted in foresight.create.items():
         if wanted.type != SECRET_VERSION:
-            id = import_id(wanted.type, wanted.inputs)
+            id = import_id(wanted.type, wanted.inputs, urn)
             if id is not None and foresight.can_ask(wanted):
                 yield urn, Probe(wanted.type, id, wanted.provider)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import HttpRequest
 
 from providers.base.errors import Cancelled, ProviderError, one_line
+from providers.modelops.transport import Http
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 REQUEST_TIMEOUT_SECONDS = 30
@@ -37,11 +39,15 @@ _SERVICE_DISABLED = b"SERVICE_DISABLED"
 
 _SERVICE_PATHS = {"run": "", "aiplatform": "", "storage": "storage/v1/"}
 _VERSIONS = {"run": "v2", "aiplatform": "v1", "storage": "v1"}
-_OFFLINE = (ConnectionError, TimeoutError, httplib2.HttpLib2Error, auth_errors.TransportError)
+_OFFLINE = (OSError, HTTPException, httplib2.HttpLib2Error, auth_errors.TransportError)
 
 
 class NotFound(ProviderError):  # noqa: N818 - what happened, not an error
     """Google answered 404."""
+
+
+class Conflict(ProviderError):  # noqa: N818 - what happened, not an error
+    """Google answered 409: the thing exists already, or something else is being done to it."""
 
 
 class TemporaryError(ProviderError):
@@ -147,7 +153,7 @@ class Google:
         def transport() -> google_auth_httplib2.AuthorizedHttp:
             # A proxy of the environment cannot reach this machine's own loopback.
             proxy = None if on_loopback else httplib2.proxy_info_from_environment
-            http = httplib2.Http(timeout=REQUEST_TIMEOUT_SECONDS, proxy_info=proxy)  # type: ignore[no-untyped-call]
+            http = Http(timeout=REQUEST_TIMEOUT_SECONDS, proxy_info=proxy)  # type: ignore[no-untyped-call]
             return google_auth_httplib2.AuthorizedHttp(credentials, http=http)  # type: ignore[no-untyped-call]
 
         def fresh(_: Any, *args: Any, **kwargs: Any) -> Any:
@@ -193,11 +199,13 @@ def no_credentials(error: Exception) -> ProviderError:
 
 
 def _explained(what: str, role: str, error: HttpError) -> ProviderError:
-    status, reason = int(error.resp.status), one_line(error.reason)
+    status, reason = int(error.resp.status), one_line(error.reason) + _violations(error)
     if status in TRANSIENT_STATUSES:
         return TemporaryError(f"{what}: Google answered {status}: {reason}; run the command again later")
     if status == 404:
         return NotFound(f"{what}: not found: {reason}")
+    if status == 409:
+        return Conflict(f"{what}: Google answered 409: {reason}")
     if _SERVICE_DISABLED in error.content:
         # Google answers so for some minutes after an API was enabled.
         return TemporaryError(
@@ -211,3 +219,16 @@ def _explained(what: str, role: str, error: HttpError) -> ProviderError:
     if status == 401:
         return no_credentials(error)
     return ProviderError(f"{what}: Google answered {status}: {reason}")
+
+
+def _violations(error: HttpError) -> str:
+    """Which fields of the request Google objects to, where it says so (google.rpc.BadRequest)."""
+    details: list[Any] = error.error_details if isinstance(error.error_details, list) else []
+    fields = [
+        f"{violation['field']}: {violation.get('description', '')}".rstrip(": ")
+        for detail in details
+        if isinstance(detail, dict)
+        for violation in detail.get("fieldViolations", [])
+        if violation.get("field")
+    ]
+    return f" ({one_line('; '.join(fields))})" if fields else ""

@@ -23,11 +23,21 @@ from providers.base.values import Properties
 from providers.modelops.client import Google
 from providers.modelops.resource import Resource
 from providers.modelops.staged_model import StagedModel
+from providers.modelops.vertexai.custom_job import CustomJob
+from providers.modelops.vertexai.deployment import ModelDeployment
+from providers.modelops.vertexai.model import Model
+from providers.modelops.vertexai.pipeline_run import PipelineRun
 
 NAME: Final = "modelops"
 VERSION: Final = "0.1.0"
 
-RESOURCES: Final[Mapping[str, type[Resource]]] = {"modelops:index:StagedModel": StagedModel}
+RESOURCES: Final[Mapping[str, type[Resource]]] = {
+    "modelops:index:StagedModel": StagedModel,
+    "modelops:vertex:Model": Model,
+    "modelops:vertex:ModelDeployment": ModelDeployment,
+    "modelops:vertex:CustomJob": CustomJob,
+    "modelops:vertex:PipelineRun": PipelineRun,
+}
 """Every resource, by its type token."""
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from providers.base.paths import format_path
 from providers.base.provider import CheckFailure
@@ -15,9 +15,11 @@ from providers.modelops.manifest import Source
 from providers.modelops.registry import KINDS, kind_of
 from providers.modelops.runners import Job, Text, Work
 from providers.modelops.storage import Target
+from providers.modelops.validation import RULE, errors, reason
 
 _TARGET = r"^gs://[a-z0-9][a-z0-9._-]+/[^/].*[^/]$"
 _LABEL = r"^[a-z0-9_-]{1,63}$"
+_RESOURCE = "StagedModel"
 _SHAPES = {
     "target": "gs://BUCKET/PREFIX without a trailing slash",
     "targetLabel": "a label's value: 1 to 63 of a-z, 0-9, _ and -",
@@ -31,7 +33,7 @@ def _job(value: str) -> str:
     if kind_of(value) is None:
         shapes = " or ".join(kind.shape for kind in KINDS)
         raise PydanticCustomError(
-            "no_job", "{value} is not a job's full name, {shapes}", {"value": repr(value), "shapes": shapes}
+            RULE, "{value} is not a job's full name, {shapes}", {"value": repr(value), "shapes": shapes}
         )
     return value
 
@@ -118,13 +120,13 @@ def failures(news: Properties) -> list[CheckFailure]:
         if name not in unknown and value is not None
     }
     found: list[CheckFailure] = []
-    for error in _errors(StagedInputs, known):
+    for error in errors(StagedInputs, known):
         name = str(error["loc"][0])
         if not (error["type"] == "missing" and name in unknown):
-            found.append(CheckFailure(format_path((name,)), _reason(name, error)))
+            found.append(CheckFailure(format_path((name,)), reason(_RESOURCE, error, _SHAPES, news)))
     if "definition" in unknown or "job" not in known or any(each.path == "job" for each in found):
         return found
-    return [*found, *_definition_failures(known["job"], known.get("definition"))]
+    return [*found, *_definition_failures(known["job"], news.get("definition"))]
 
 
 def _definition_failures(job: str, definition: Any) -> list[CheckFailure]:
@@ -137,30 +139,11 @@ def _definition_failures(job: str, definition: Any) -> list[CheckFailure]:
     if definition is None:
         return [CheckFailure("definition", f"is required for a job of {kind.platform}")]
     return [
-        CheckFailure(format_path(("definition", *error["loc"])), _reason(str(error["loc"][-1]), error))
-        for error in _errors(shape, definition)
+        CheckFailure(
+            format_path(("definition", *error["loc"])), reason(_RESOURCE, error, _SHAPES, definition)
+        )
+        for error in errors(shape, strip_secrets(definition))
     ]
-
-
-def _errors(model: type[BaseModel], given: Any) -> list[ErrorDetails]:
-    try:
-        model.model_validate(given)
-    except ValidationError as error:
-        return error.errors()
-    return []
-
-
-def _reason(name: str, error: ErrorDetails) -> str:
-    kind, value = error["type"], error["input"]
-    if kind == "missing":
-        return "is required"
-    if kind == "extra_forbidden":
-        return "is no input of StagedModel"
-    if kind == "no_job":
-        return error["msg"]
-    if kind == "string_pattern_mismatch" and name in _SHAPES:
-        return f"{value!r} is not {_SHAPES[name]}"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {value!r}"
 
 
 def with_default(news: Properties) -> Properties:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
-from providers.base.errors import Cancelled, ProviderError
+from providers.base.errors import ProviderError
 from providers.base.provider import Provider
 from providers.modelops.exit_codes import explain
+from providers.modelops.polling import Watch, until_done
 from providers.modelops.runners import Execution, Runner, Work
-
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
-PAUSE_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +38,11 @@ async def wait_for(provider: Provider, wait: Wait, execution: Execution) -> None
     Raises:
         ProviderError: it failed, was cancelled, or did not end in time; the message says what to do.
     """
-    what, timeout = wait.what, wait.timeout
-    clock = asyncio.get_running_loop().time
-    begun, pause = clock(), FIRST_PAUSE_SECONDS
-    while not execution.done:
-        spent = clock() - begun
-        if spent >= timeout:
-            raise ProviderError(
-                f"{what}: execution {execution.short_name} still runs after {duration(timeout)} and goes on; "
-                "run `pulumi up` again to wait for it, or give the resource a longer custom timeout"
-            )
-        state = f": {execution.message}" if execution.message else ""
-        provider.log.status(wait.urn, f"{what}, {duration(spent)}{state}")
-        try:
-            await provider.pause(min(pause, timeout - spent))
-        except Cancelled:
-            raise Cancelled(
-                f"{what}: no longer waiting; execution {execution.short_name} goes on, and the next "
-                "`pulumi up` waits for it"
-            ) from None
-        pause = min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
-        execution = await provider.blocking(wait.runner.execution, execution.name)
-    provider.log.status(wait.urn, "")
+    watch = Watch(wait.urn, wait.what, f"execution {execution.short_name}", wait.timeout)
+    name = execution.name
+    execution = await until_done(provider, watch, execution, lambda: wait.runner.execution(name))
     if not execution.succeeded:
         raise ProviderError(await provider.blocking(_failure, wait, execution))
-
-
-def duration(seconds: float) -> str:
-    """A time span as a person says it: `45s`, `1m20s`, `2h05m`."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
 def _failure(wait: Wait, execution: Execution) -> str:

@@ -11,12 +11,16 @@ import logging
 from typing import Any
 
 from rehearsal.cloud.execution_state import seconds
+from rehearsal.cloud.recorded import inside
 from rehearsal.cloud.running_jobs import RunningJobs
 from rehearsal.cloud.workloads import KEPT_LOGS, Facts, Workload, new_id
 from rehearsal.runner import StartError
-from rehearsal.world import NotFound
+from rehearsal.world import NotFound, Record, WorldError
 
 KIND = "aiplatform.customJob"
+RUN = "aiplatform.projects.locations.customJobs.run"
+"""The call under which the world records the run itself, for faults that strike it and not the request."""
+_SERVICE = "aiplatform.googleapis.com"
 ENDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
 DEFAULT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
 """Discovery document aiplatform.v1, Scheduling.timeout."""
@@ -43,6 +47,13 @@ class CustomJobs(RunningJobs):
         record = await asyncio.to_thread(self._world.get, name)
         if record is None:
             return
+        try:
+            await inside(self._world.call(_SERVICE, RUN, name), self._run(name, record, known))
+        except WorldError as error:
+            code = 8 if error.code == 429 else 14 if error.code == 503 else 13
+            await self._end(name, "JOB_STATE_FAILED", {"code": code, "message": error.message})
+
+    async def _run(self, name: str, record: Record, known: list[Facts] | None) -> None:
         try:
             workload = await self._workload(name, record.body, known)
         except StartError as error:

@@ -55,11 +55,11 @@ class Api:
 
     Args:
         document: name of the bundled document, for instance `run.v2`.
-        below: the resource whose methods are wanted, from the outermost; empty for all of them. Of an API
-            with many hundred methods the others take seconds to prepare; they are then not found.
+        below: the resources whose methods are wanted, each from the outermost; by default all of them. Of an
+            API with many hundred methods the others take seconds to prepare; they are then not found.
     """
 
-    def __init__(self, document: str, below: Sequence[str] = ()) -> None:
+    def __init__(self, document: str, below: Sequence[Sequence[str]] = ((),)) -> None:
         self.document = document
         self._below = below
 
@@ -86,10 +86,14 @@ class Api:
 
         The last part of a plain method's name takes a colon too, so `jobs/j:cancel` is also a job's path.
         """
+        found = [method for path in self._below for method in self._walk(self._node(path))]
+        return tuple(sorted(found, key=lambda method: not _has_verb(method)))
+
+    def _node(self, path: Sequence[str]) -> Mapping[str, Any]:
         node: Mapping[str, Any] = self._doc
-        for name in self._below:
+        for name in path:
             node = node["resources"][name]
-        return tuple(sorted(self._walk(node), key=lambda method: not _has_verb(method)))
+        return node
 
     def _walk(self, node: Mapping[str, Any]) -> Iterator[Method]:
         for found in node.get("methods", {}).values():
@@ -147,6 +151,11 @@ class Api:
             raise ApiError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from None
         cleaned: dict[str, Any] = schema.clean_body(self.schemas, reference["$ref"], parsed)
         return cleaned
+
+    def missing(self, method: Method, body: Mapping[str, Any]) -> list[str]:
+        """The fields that the method requires and the body lacks, as paths."""
+        reference = method.description.get("request")
+        return list(schema.missing(self.schemas, reference["$ref"], body)) if reference else []
 
     def trim(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of a body that the named schema has: what the API would show of a world record."""

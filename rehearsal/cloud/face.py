@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -14,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rehearsal.cloud import identity, run_jobs, run_services, storage, uploads, vertex_jobs
+from rehearsal.cloud import identity, run_jobs, run_services, storage, uploads
+from rehearsal.cloud.aiplatform import methods as vertex_methods
+from rehearsal.cloud.aiplatform.prediction import METHODS as PREDICTIONS
+from rehearsal.cloud.aiplatform.prediction import PREDICT, Predictions
 from rehearsal.cloud.calls import Answer, Call, Cloud, Handler
 from rehearsal.cloud.discovery import Api, Routed, Router
 from rehearsal.cloud.errors import ApiError
 from rehearsal.cloud.internal import PREFIX, Internal
+from rehearsal.cloud.recorded import inside
 from rehearsal.cloud.upload_sessions import Sessions
 from rehearsal.world import WorldError
 
@@ -41,9 +44,11 @@ class Face:
         self._internal = internal
         run, files = Api("run.v2"), Api("storage.v1")
         credentials, secret_manager = Api("iamcredentials.v1"), Api("secretmanager.v1")
-        vertex = Api("aiplatform.v1", below=vertex_jobs.BELOW)
+        vertex = Api("aiplatform.v1", below=vertex_methods.BELOW)
         self._storage = files
         self._router = Router([run, files, credentials, secret_manager, vertex])
+        cloud.supervisor.operations.register(vertex_methods.works(vertex, cloud.world, cloud.supervisor))
+        self._predictions = Predictions()
         self._sessions = Sessions(cloud.world.folder / "uploads")
         self._handlers: Mapping[str, Handler] = {
             **run_jobs.handlers(run),
@@ -51,7 +56,7 @@ class Face:
             **storage.handlers(files),
             **identity.credential_handlers(credentials),
             **identity.secret_handlers(secret_manager),
-            **vertex_jobs.handlers(vertex),
+            **vertex_methods.handlers(vertex),
         }
         self.last_request = time.monotonic()
 
@@ -96,7 +101,7 @@ class Face:
     async def _resume(self, request: Request) -> Response:
         name = storage.bucket_name(request.path_params["bucket"])
         recorded = self._cloud.world.call("storage.googleapis.com", _INSERT, name)
-        return await _inside(
+        return await inside(
             recorded, uploads.resume(request, self._cloud.world, self._cloud.address, self._sessions)
         )
 
@@ -109,8 +114,14 @@ class Face:
         recorded = self._cloud.world.call(*_called(routed))
         if method.id == _INSERT:
             call = Call(self._cloud, method.id, method.media, routed.params, None, member, request)
-            return await _inside(recorded, uploads.insert(call, self._storage.schemas, self._sessions))
-        body = method.api.body(method, await _limited(request))
+            return await inside(recorded, uploads.insert(call, self._storage.schemas, self._sessions))
+        raw = await _limited(request)
+        if method.id in PREDICTIONS:
+            # Only `predict` has a form of its own: else the body is the container's, whatever it is.
+            body = method.api.body(method, raw) if method.id == PREDICT else None
+            call = Call(self._cloud, method.id, method.media, routed.params, body, member, request)
+            return await inside(recorded, self._predictions.answer(call, raw))
+        body = method.api.body(method, raw)
         handler = self._handlers.get(method.id)
         if handler is None:
             raise ApiError("UNIMPLEMENTED", f"{method.id} is not part of the rehearsed cloud")
@@ -154,29 +165,8 @@ def _called(routed: Routed) -> tuple[str, str, str]:
         )
     if "bucket" in params:
         return service, method.id, storage.bucket_name(params["bucket"])
-    return service, method.id, f"{service}/{params.get('name') or params.get('parent') or ''}"
-
-
-async def _inside(recorded: Any, work: Awaitable[Response]) -> Response:
-    """Await work inside a context manager that blocks."""
-    try:
-        await asyncio.to_thread(recorded.__enter__)
-    except BaseException:
-        if asyncio.iscoroutine(work):
-            work.close()
-        raise
-    try:
-        answer = await work
-    except Exception as error:
-        # The context manager only records the error: it always lets it through.
-        await asyncio.to_thread(_leave, recorded, error)
-        raise
-    await asyncio.to_thread(recorded.__exit__, None, None, None)
-    return answer
-
-
-def _leave(recorded: Any, error: Exception) -> None:
-    recorded.__exit__(type(error), error, error.__traceback__)
+    path = next((params[key] for key in ("name", "endpoint", "parent") if params.get(key)), "")
+    return service, method.id, f"{service}/{path}"
 
 
 async def _limited(request: Request) -> bytes:

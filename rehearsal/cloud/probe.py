@@ -1,4 +1,4 @@
-"""Startup probes of Cloud Run, against a container on loopback.
+"""Startup probes of Cloud Run and Vertex AI, against a container on loopback.
 
 The window is the one that the record allows (delay + period x threshold); within it the probe asks more often
 than once in a period, so that a rehearsal does not wait for nothing.
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from rehearsal.runner import StartError
 
 _SLICE_SECONDS = 0.1
+_COMMAND_SLICE_SECONDS = 1.0
+"""A command is a process, and takes from what it asks about."""
 _DEFAULT: Mapping[str, Any] = {
     "tcpSocket": {},
     "periodSeconds": 240,
@@ -30,8 +32,10 @@ _DEFAULT: Mapping[str, Any] = {
 class Probe:
     """A startup probe; times in seconds."""
 
+    command: tuple[str, ...]
+    """Has to succeed in the container, before the path if there is one; Vertex AI alone knows such."""
     path: str | None
-    """Path of an HTTP probe; None: a TCP connection is enough."""
+    """Path of an HTTP probe; None: the command, or else a TCP connection, is enough."""
     headers: Mapping[str, str]
     delay: int
     window: int
@@ -49,6 +53,7 @@ class Probe:
             raise StartError("startup probe: a rehearsed cloud knows httpGet and tcpSocket probes, not grpc")
         http = given.get("httpGet")
         return cls(
+            command=tuple((given.get("exec") or {}).get("command") or ()),
             path=None if http is None else http.get("path") or "/",
             headers={h["name"]: h.get("value", "") for h in (http or {}).get("httpHeaders") or []},
             delay=given.get("initialDelaySeconds") or 0,
@@ -57,15 +62,23 @@ class Probe:
         )
 
 
-async def wait_started(
-    probe: Probe, port: int, exit_code: Callable[[], int | None], limit: float
-) -> str | None:
+class Probed(Protocol):
+    """The container that a probe looks at."""
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+
+    def execute(self, command: Sequence[str], timeout: float) -> str | None:
+        """Run a command in it: None when it succeeds, else what it said."""
+
+
+async def wait_started(probe: Probe, port: int, container: Probed, limit: float) -> str | None:
     """Wait until the probe passes.
 
     Args:
         probe: what to ask.
         port: where the container listens.
-        exit_code: the container's exit code, None while it runs.
+        container: whether it runs, and where a command does.
         limit: seconds after which the caller gives up, whatever the probe allows.
 
     Returns:
@@ -76,20 +89,31 @@ async def wait_started(
     last = "nothing listens"
     async with httpx.AsyncClient(timeout=probe.timeout, trust_env=False) as client:
         while (passed := time.monotonic() - begin) < window:
-            code = exit_code()
+            code = container.poll()
             if code is not None:
                 return f"Container called exit({code})."
             if passed >= probe.delay:
-                answer = await (_tcp(port, probe) if probe.path is None else _http(client, port, probe))
+                answer = await _ask(probe, client, port, container)
                 if answer is None:
                     return None
                 last = answer
-            await asyncio.sleep(_SLICE_SECONDS)
+            await asyncio.sleep(_COMMAND_SLICE_SECONDS if probe.command else _SLICE_SECONDS)
     kind = "TCP" if probe.path is None else f"HTTP GET {probe.path}"
+    if probe.command:
+        kind = " ".join(probe.command)
     return (
         "The user-provided container failed to start and listen on the port defined provided by the PORT "
         f"environment variable within the allocated timeout of {window:g} s ({kind}: {last})."
     )
+
+
+async def _ask(probe: Probe, client: httpx.AsyncClient, port: int, container: Probed) -> str | None:
+    """None when the probe passes, else why not."""
+    if probe.command:
+        failure = await asyncio.to_thread(container.execute, probe.command, probe.timeout)
+        if failure is not None or probe.path is None:
+            return failure
+    return await (_tcp(port, probe) if probe.path is None else _http(client, port, probe))
 
 
 async def _http(client: httpx.AsyncClient, port: int, probe: Probe) -> str | None:

@@ -30,7 +30,7 @@ DEFAULT_TIMEOUT_SECONDS = 300.0
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, and what the server writes itself.
 _HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
-_REWRITTEN = _HOP | {"date", "server"}
+REWRITTEN = _HOP | {"date", "server"}
 _LOG = logging.getLogger(__name__)
 
 
@@ -99,7 +99,7 @@ class Proxy:
             )
         answer = StreamingResponse(_pieces(response, deadline), response.status_code)
         answer.raw_headers = [
-            (name, value) for name, value in response.headers.raw if name.decode().lower() not in _REWRITTEN
+            (name, value) for name, value in response.headers.raw if name.decode().lower() not in REWRITTEN
         ]
         return answer
 

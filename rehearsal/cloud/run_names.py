@@ -42,8 +42,10 @@ def page(records: list[T], call: Call) -> tuple[list[T], str]:
     """
     size = call.params.get("pageSize") or 100
     token = call.params.get("pageToken") or "0"
-    if not token.isdecimal():
+    if not (token.isascii() and token.isdecimal()):
         raise ApiError("INVALID_ARGUMENT", f"Invalid value at 'pageToken': {token!r}")
+    if size < 0:
+        raise ApiError("INVALID_ARGUMENT", f"Invalid value at 'pageSize': {size}")
     start = int(token)
     following = str(start + size) if start + size < len(records) else ""
     return records[start : start + size], following

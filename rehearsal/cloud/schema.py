@@ -7,13 +7,14 @@ as Google's front end words them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rehearsal.cloud.errors import ApiError
 
 type_names = {"string": str, "boolean": bool, "object": dict, "array": list}
 _DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
+_A_DURATION = "a duration in seconds such as 3.5s"
 
 
 def clean_body(schemas: Mapping[str, Any], name: str, body: Any) -> Any:
@@ -77,7 +78,7 @@ def _scalar(schema: Mapping[str, Any], value: Any, path: str) -> Any:
     if kind in ("string", "boolean") and not isinstance(value, type_names[kind]):
         raise _wrong(path, f"a {kind}", value)
     if form == "google-duration" and not _DURATION.fullmatch(value):
-        raise _wrong(path, "a duration in seconds such as 3.5s", value)
+        raise _wrong(path, _A_DURATION, value)
     if "enum" in schema and value not in schema["enum"]:
         raise _wrong(path, f"one of {', '.join(schema['enum'])}", value)
     return value
@@ -86,6 +87,31 @@ def _scalar(schema: Mapping[str, Any], value: Any, path: str) -> Any:
 def _wrong(path: str, expected: str, value: Any) -> ApiError:
     where = path or "the body"
     return ApiError("INVALID_ARGUMENT", f"Invalid value at '{where}': expected {expected}, got {value!r}")
+
+
+def missing(schemas: Mapping[str, Any], name: str, body: Any, path: str = "") -> Iterator[str]:
+    """Paths of the fields that a body lacks though their description begins with `Required.`
+
+    A discovery document marks what is required of a body in no other way; where an object is absent, nothing
+    in it is required.
+
+    Args:
+        schemas: `schemas` of the discovery document.
+        name: the body's schema.
+        body: the body, already checked by `clean_body`.
+        path: where the body is, for the messages.
+    """
+    for key, field in schemas[name].get("properties", {}).items():
+        here = f"{path}.{key}" if path else key
+        value = body.get(key)
+        if value in (None, "", [], {}):
+            if field.get("description", "").startswith("Required.") and not field.get("readOnly"):
+                yield here
+        elif "$ref" in field:
+            yield from missing(schemas, field["$ref"], value, here)
+        elif "$ref" in field.get("items", {}):
+            for index, item in enumerate(value):
+                yield from missing(schemas, field["items"]["$ref"], item, f"{here}[{index}]")
 
 
 def parameter(name: str, schema: Mapping[str, Any], text: str) -> Any:
@@ -104,6 +130,8 @@ def parameter(name: str, schema: Mapping[str, Any], text: str) -> Any:
         if not re.fullmatch(r"-?\d+", text):
             raise _wrong(name, "an integer", text)
         return int(text)
+    if schema.get("format") == "google-duration" and not _DURATION.fullmatch(text):
+        raise _wrong(name, _A_DURATION, text)
     if "enum" in schema and text not in schema["enum"]:
         raise _wrong(name, f"one of {', '.join(schema['enum'])}", text)
     if "pattern" in schema and not re.search(schema["pattern"], text):

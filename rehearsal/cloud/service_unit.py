@@ -14,7 +14,7 @@ from typing import Any
 from rehearsal.cloud.probe import Probe, wait_started
 from rehearsal.cloud.workloads import KEPT_LOGS, Facts, Workload, Workloads, fingerprint, new_id
 from rehearsal.runner import StartError
-from rehearsal.world import NotFound
+from rehearsal.world import NotFound, Record
 
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL. https://cloud.google.com/run/docs/container-contract#instance-shutdown"""
@@ -82,9 +82,7 @@ class ServiceUnit:
             if self.port is not None and self._serves(template):
                 outcome = Outcome(True, self.uri, "")
             else:
-                short = self.name.rpartition("/")[2]
-                revision = record.body.get("latestCreatedRevision") or f"{short}-{record.generation:05d}"
-                outcome = await self._roll(revision, template, timeout)
+                outcome = await self._roll(self._revision(record), template, timeout)
             await self._write_status(outcome)
             living = frozenset({self.serving.facts.id}) if self.serving else frozenset()
             await asyncio.to_thread(self._workloads.forget, self.name, KEPT_LOGS, living)
@@ -143,6 +141,21 @@ class ServiceUnit:
                     await self._roll(crashed.facts.revision, crashed.facts.template, limit=float("inf"))
                     self._repairing = False
 
+    def _revision(self, record: Record) -> str:
+        """What the containers of the record as it is now are called."""
+        short = self.name.rpartition("/")[2]
+        return record.body.get("latestCreatedRevision") or f"{short}-{record.generation:05d}"
+
+    def _environment(self, revision: str, port: int) -> dict[str, str]:
+        """What the platform adds: https://cloud.google.com/run/docs/container-contract#services-env-vars."""
+        service = self.name.rpartition("/")[2]
+        return {
+            "PORT": str(port),
+            "K_SERVICE": service,
+            "K_REVISION": revision,
+            "K_CONFIGURATION": service,
+        }
+
     def _serves(self, template: Mapping[str, Any]) -> bool:
         """Whether the serving container was made from this template."""
         return self.serving is not None and fingerprint(self.serving.facts.template) == fingerprint(template)
@@ -171,12 +184,11 @@ class ServiceUnit:
         probe = Probe.of(container)
         port = free_port()
         facts = Facts(new_id(revision), self.name, "service", revision, template, port)
-        env = {"PORT": str(port), "K_SERVICE": self.name.rpartition("/")[2], "K_REVISION": revision}
-        env["K_CONFIGURATION"] = env["K_SERVICE"]
+        env = self._environment(revision, port)
         start = asyncio.ensure_future(asyncio.to_thread(self._workloads.start, facts, env))
         try:
             self._starting = new = await asyncio.shield(start)
-            return new, await wait_started(probe, port, new.poll, limit)
+            return new, await wait_started(probe, port, new, limit)
         except asyncio.CancelledError:
             # A start in a thread cannot be called off; what it brings forth can be ended.
             with contextlib.suppress(StartError):

@@ -7,6 +7,11 @@ import logging
 import shutil
 from typing import Any
 
+from rehearsal.cloud.aiplatform.deployed import DEPLOYED
+from rehearsal.cloud.aiplatform.operations import Operations
+from rehearsal.cloud.aiplatform.pipeline_runs import KIND as PIPELINE_JOB
+from rehearsal.cloud.aiplatform.pipeline_runs import PipelineRuns
+from rehearsal.cloud.aiplatform.serving import DeployedModels
 from rehearsal.cloud.custom_jobs import KIND as CUSTOM_JOB
 from rehearsal.cloud.custom_jobs import CustomJobs
 from rehearsal.cloud.executions import Executions
@@ -40,13 +45,20 @@ class Supervisor:
         self._background: set[asyncio.Task[Any]] = set()
         self.executions = Executions(workloads)
         self.custom_jobs = CustomJobs(workloads)
+        self.pipelines = PipelineRuns(workloads)
+        self.deployed = DeployedModels(workloads)
+        self.operations = Operations(world)
 
     @property
     def busy(self) -> bool:
         """Whether anything runs."""
-        return (
-            self.executions.busy or self.custom_jobs.busy or any(unit.busy for unit in self._units.values())
-        )
+        jobs = any(each.busy for each in self._jobs)
+        serving = self.deployed.busy or any(unit.busy for unit in self._units.values())
+        return jobs or serving or self.operations.busy
+
+    @property
+    def _jobs(self) -> tuple[Executions, CustomJobs, PipelineRuns]:
+        return self.executions, self.custom_jobs, self.pipelines
 
     async def start(self) -> None:
         """Take over what an earlier cloud process left, then watch; returns at once."""
@@ -54,11 +66,14 @@ class Supervisor:
         services = {record.name for record in await asyncio.to_thread(self._world.list, "run.service")}
         jobs = {
             record.name
-            for kind in ("run.execution", CUSTOM_JOB)
+            for kind in ("run.execution", CUSTOM_JOB, PIPELINE_JOB, DEPLOYED)
             for record in await asyncio.to_thread(self._world.list, kind)
         }
-        self.executions.restore(known)
-        self.custom_jobs.restore(known)
+        for each in self._jobs:
+            each.restore(known)
+        for restoring in await self.deployed.restore(known):
+            self.spawn(restoring)
+        self.operations.restore()
         for name in services:
             unit = await self._unit(name)
             self.spawn(unit.restore([facts for facts in known if facts.owner == name]))
@@ -72,9 +87,11 @@ class Supervisor:
         """Stop every container and every proxy."""
         for task in [*self._watchers.values(), *self._background]:
             task.cancel()
+        # Operations first: what they had begun would else be called failed.
+        await self.operations.stop()
         await asyncio.gather(
-            self.executions.stop(),
-            self.custom_jobs.stop(),
+            *(each.stop() for each in self._jobs),
+            self.deployed.stop(),
             *(unit.stop() for unit in self._units.values()),
             *(proxy.close() for proxy in self._proxies.values()),
         )
@@ -141,11 +158,14 @@ class Supervisor:
             await asyncio.sleep(_SWEEP_SECONDS)
             # Before the world is read: what comes after that is not in it yet.
             services = set(self._units)
-            runs = {kind: set(kind.running()) for kind in (self.executions, self.custom_jobs)}
+            runs = {kind: set(kind.running()) for kind in self._jobs}
+            models = self.deployed.names()
             known = await asyncio.to_thread(self._workloads.all)
             present = {record.name for record in await asyncio.to_thread(self._world.list)}
             for name in services - present:
                 await self.remove(name)
+            for name in models - present:
+                await self.deployed.remove(name)
             for kind, running in runs.items():
                 for name in running - present:
                     await kind.cancel(name)

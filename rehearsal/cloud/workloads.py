@@ -12,7 +12,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,10 @@ class Workload:
     def terminate(self, grace: float) -> None:
         """SIGTERM, after `grace` seconds SIGKILL; blocks until it has gone."""
         self._handle.terminate(grace)
+
+    def execute(self, command: Sequence[str], timeout: float) -> str | None:
+        """Run a command in it; None when that succeeds within `timeout` seconds, else what it said."""
+        return self._handle.execute(command, timeout)
 
     def said(self) -> str:
         """The last lines of its log, in one line."""

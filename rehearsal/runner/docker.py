@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rehearsal.runner.types import StartError, WorkloadSpec
@@ -136,6 +136,11 @@ class DockerHandle:
         self.poll()
         _docker("rm", "--force", self._container)
         self._logs.wait()
+
+    def execute(self, command: Sequence[str], timeout: float) -> str | None:
+        """See `Handle.execute`."""
+        done = _docker("exec", "--workdir", "/", self._container, *command, timeout=timeout)
+        return _last_line(done.stderr or done.stdout) if done.returncode else None
 
     def state(self) -> Mapping[str, str]:
         """See `Handle.state`."""

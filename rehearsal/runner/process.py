@@ -8,11 +8,14 @@ limits are not enforced (an address-space limit counts what torch merely maps).
 from __future__ import annotations
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -25,6 +28,9 @@ WORKLOAD_VARIABLE = "LLMSTACK_WORKLOAD"
 ENGINE_ARGUMENT = "ENGINE"
 """Build argument that names the library which an image runs a model with."""
 _POLL_SECONDS = 0.05
+_LOOPBACK_PORTS = 4
+"""What the TorchServe image has on its loopback interface (images/torchserve). That is a container's own, and
+plain processes share the machine's."""
 # The machine's way to the network, which a container shares whatever its environment.
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 # What the base image would set.
@@ -53,6 +59,7 @@ class ProcessRunner:
             "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(spec.image.snapshot / "src"),
             "HOST": "127.0.0.1",
+            "LOOPBACK_PORT": str(_free_ports(_LOOPBACK_PORTS)),
         }
         return launch(spec, argv, env, spec.image.snapshot)
 
@@ -134,6 +141,29 @@ class ProcessHandle:
                 time.sleep(_POLL_SECONDS)
         self._kill_session()
 
+    def execute(self, command: Sequence[str], timeout: float) -> str | None:
+        """See `Handle.execute`: with the environment of the leader, from the root as in a container."""
+        try:
+            if self._process is None or not self._alive():
+                return "the container has ended"
+            done = subprocess.run(
+                list(command),
+                cwd="/",
+                env=self._process.environ(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"no end within {timeout:g} s"
+        except (OSError, psutil.Error) as error:
+            return str(error)
+        said = done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
+        return said.splitlines()[-1] if done.returncode else None
+
     def state(self) -> Mapping[str, str]:
         """See `Handle.state`."""
         if self._process is None:
@@ -183,6 +213,20 @@ def _group(pid: int) -> int:
         return os.getpgid(pid)
     except ProcessLookupError:
         return -1
+
+
+def _free_ports(count: int) -> int:
+    """The first of some ports in a row that nobody listens on.
+
+    They are looked for below those that the system gives to outgoing connections (ip(7),
+    ip_local_port_range), at random: another process may be about to take what was just found free.
+    """
+    while True:
+        first = random.randrange(20000, 32000, count)  # noqa: S311 - spreads
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 def _executable(word: str, python: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -70,6 +70,9 @@ class Handle(Protocol):
 
     def terminate(self, grace: float) -> None:
         """SIGTERM, and SIGKILL for what is left after `grace` seconds. Returns when nothing is left."""
+
+    def execute(self, command: Sequence[str], timeout: float) -> str | None:
+        """Run a command in the container: None if it ends with 0 within `timeout` seconds, else why not."""
 
     def state(self) -> Mapping[str, str]:
         """What `Runner.adopt` needs to find it again."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 _ALWAYS = ("cloudresourcemanager", "iam", "serviceusage", "storage", "artifactregistry")
 _BY_TOPOLOGY = {
     "cloud-run": ("run", "iamcredentials", "logging", "monitoring"),
+    "vertex": ("aiplatform", "iamcredentials", "logging", "monitoring"),
     # A cluster's nodes, disks and load balancers are Compute Engine's; pods get tokens of iamcredentials.
     "gke-tpu": ("container", "compute", "iamcredentials", "logging", "monitoring"),
 }

@@ -23,6 +23,10 @@ from stacks.plan.rules import examine
 from stacks.plan.spec import ModelSpec
 from stacks.plan.types import DeploymentPlan, FoundationPlan, StackPlan
 from stacks.plan.types_gke import GkeTpuPlan
+from stacks.plan.types_vertex import VertexPlan
+from stacks.plan.vertex.cost import note_peak
+from stacks.plan.vertex.deployment import plan_vertex
+from stacks.plan.vertex.metadata import metadata_store
 
 if TYPE_CHECKING:
     from stacks.config_models import StackConfig
@@ -59,6 +63,8 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
         if planned is not None:
             deployments[name] = planned
     deployments = _shared_weights_kept(deployments)
+    on_vertex = [plan for plan in deployments.values() if isinstance(plan, VertexPlan)]
+    note_peak(on_vertex, config.region, report)
     on_tpu = {name: plan for name, plan in deployments.items() if isinstance(plan, GkeTpuPlan)}
     cluster = plan_cluster(config, on_tpu, setting, report)
     needed = [image for plan in deployments.values() for image in plan.image_names]
@@ -70,6 +76,7 @@ def _plan(config: StackConfig, report: Report) -> StackPlan:
         images=image_plans(needed, config.stack, shared.repository, config.images),
         deployments=deployments,
         cluster=cluster,
+        metadata_store=metadata_store(config, profile, deployments.values()),
         warnings=tuple(report.warnings),
         notes=tuple(report.notes),
     )
@@ -85,6 +92,8 @@ def _deployment(
     wanted = config.deployments[name]
     if wanted.topology == "gke-tpu":
         return plan_gke_tpu(name, wanted, model, config, setting, report)
+    if wanted.topology == "vertex":
+        return plan_vertex(name, wanted, model, setting, report)
     return plan_cloud_run(name, wanted, model, setting, report)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from stacks.plan import alternatives, fit, naming, probes, staging, weights
+from stacks.plan import alternatives, fit, naming, probes, server_times, staging, weights
 from stacks.plan.batching import Batch, most_rows
 from stacks.plan.contract_data import serve_contract
 from stacks.plan.engines import TRANSFORMERS, choose_engine
@@ -25,14 +25,6 @@ from stacks.plan.types_weights import StagedModelPlan
 
 if TYPE_CHECKING:
     from stacks.config_models import CloudRunDeployment
-
-_ANSWER_SECONDS = 2
-"""Time that the server keeps to refuse a request itself before the platform cuts it off. Assumed."""
-
-_STALL_SECONDS = (120, 600)
-"""Least and most time in which an engine that has work may finish no forward pass before it counts as dead. A
-pass over a full batch of long prompts takes a large model minutes on a CPU, and is of use as long as its
-requests wait for it. Assumed."""
 
 # pulumi_gcp 10.2.0, cloudrunv2.Service.ingress.
 _INGRESS = {
@@ -103,7 +95,7 @@ def plan_cloud_run(
     staged = weights.staged_model(
         source, form, runner, setting.foundation.bucket.name, retain=setting.profile.keep_weights
     )
-    labels = _labels(setting, name)
+    labels = deployment_labels(setting, name)
     return CloudRunPlan(
         deployment=name,
         model=model.repository,
@@ -112,7 +104,7 @@ def plan_cloud_run(
         dtype=dtype,
         location=setting.foundation.region,
         service_name=naming.service_name(setting.stack, name),
-        account=_account(setting, name, "serve", f"Serves {name} of stack {setting.stack}"),
+        account=account_of(setting, name, "serve", f"Serves {name} of stack {setting.stack}"),
         image=SERVE_IMAGES[engine],
         port=contract.port,
         env=_env(staged, service, config.timeout_seconds),
@@ -139,7 +131,7 @@ def plan_cloud_run(
             runner,
             source,
             staged,
-            _account(setting, name, "weights", f"Stages weights of {name} of stack {setting.stack}"),
+            account_of(setting, name, "weights", f"Stages weights of {name} of stack {setting.stack}"),
             labels,
             setting,
         ),
@@ -262,8 +254,6 @@ def _min_instances(config: CloudRunDeployment, profile: Profile) -> int:
 
 
 def _env(staged: StagedModelPlan, service: _Service, timeout: int) -> dict[str, str]:
-    wait = max(timeout - _ANSWER_SECONDS, timeout / 2)
-    least, most = _STALL_SECONDS
     return {
         "ENGINE": service.engine,
         "MODEL_PATH": f"{serve_contract().mount_path}/{staged.prefix.rstrip('/')}",
@@ -274,16 +264,18 @@ def _env(staged: StagedModelPlan, service: _Service, timeout: int) -> dict[str, 
         "MAX_QUEUE": str(service.queue),
         **service.batch.environment(),
         "THREADS": str(service.machine.cpu),
-        "REQUEST_SECONDS": f"{wait:g}",
-        "STALL_SECONDS": f"{min(max(wait, least), most):g}",
+        "REQUEST_SECONDS": f"{server_times.request_seconds(timeout):g}",
+        "STALL_SECONDS": f"{server_times.stall_seconds(timeout):g}",
         "GRACE_SECONDS": str(cloud_run_limits().grace_seconds.value),
     }
 
 
-def _labels(setting: Setting, name: str) -> dict[str, str]:
+def deployment_labels(setting: Setting, name: str) -> dict[str, str]:
+    """Gives the labels of everything of a deployment."""
     return {**setting.foundation.labels, "deployment": naming.label(name)}
 
 
-def _account(setting: Setting, name: str, role: str, display_name: str) -> AccountPlan:
+def account_of(setting: Setting, name: str, role: str, display_name: str) -> AccountPlan:
+    """Plans the service account that a deployment uses in one role, for instance `serve`."""
     account = naming.account_id(setting.stack, name, role)
     return AccountPlan(account, naming.account_email(account, setting.foundation.project), display_name[:100])

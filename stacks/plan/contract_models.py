@@ -9,6 +9,7 @@ from stacks.plan.contract_bounds import TOKEN_LIMITS
 from stacks.plan.contract_data import weights_contract
 from stacks.plan.spec import ModelSpec
 from stacks.plan.types import CloudRunPlan, DeploymentPlan, StackPlan
+from stacks.plan.types_vertex import VertexPlan
 
 _HUB_VARIABLE = "HF_TOKEN"
 
@@ -50,6 +51,8 @@ def _limits(plan: DeploymentPlan) -> dict[str, str]:
     """Gives the longest prompt and answer, in this order, as the server is told."""
     if isinstance(plan, CloudRunPlan):
         return {name: plan.env.get(name, "") for name in TOKEN_LIMITS}
+    if isinstance(plan, VertexPlan):
+        return {name: plan.registered.container.env.get(name, "") for name in TOKEN_LIMITS}
     told = (plan.server.max_input_tokens, plan.server.max_new_tokens)
     return {name: str(value) for name, value in zip(TOKEN_LIMITS, told, strict=True)}
 

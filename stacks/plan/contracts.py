@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from stacks.config_errors import Problem
 from stacks.plan import contract_bounds as bounds
+from stacks.plan import contract_vertex as on_vertex
 from stacks.plan.contract_data import (
     ServeContract,
     Setting,
@@ -24,6 +25,7 @@ from stacks.plan.images import SERVE_IMAGES
 from stacks.plan.staging import IMPORT
 from stacks.plan.types import CloudRunPlan, DeploymentPlan, ImagePlan, StackPlan
 from stacks.plan.types_gke import GkeTpuPlan
+from stacks.plan.types_vertex import VertexPlan
 
 __all__ = ["check_contracts", "check_model_contracts", "serve_contract", "weights_contract"]
 
@@ -35,6 +37,7 @@ def check_contracts(plan: StackPlan) -> list[Problem]:
     """Checks that what each container of a plan reads is what the plan gives it, and where it finds it."""
     return [
         *(problem for each in plan.on_cloud_run.values() for problem in _check(each, plan.images)),
+        *(problem for each in plan.on_vertex.values() for problem in _check_vertex(each, plan.images)),
         *(problem for other in plan.on_tpu.values() for problem in _check_tpu(other, plan.images)),
     ]
 
@@ -53,6 +56,21 @@ def _check(plan: CloudRunPlan, images: Mapping[str, ImagePlan]) -> Iterator[Prob
     yield from _queue(path, plan)
     yield from bounds.seconds(path, plan)
     yield from bounds.batches(path, plan)
+
+
+def _check_vertex(plan: VertexPlan, images: Mapping[str, ImagePlan]) -> Iterator[Problem]:
+    """Checks what a container reads that Vertex AI starts, and where that platform asks it."""
+    path = f"llm:deployments.{plan.deployment}"
+    contract, container = on_vertex.contract_of(plan.engine), plan.registered.container
+    yield from _images(path, plan, images)
+    given = {*container.env, *on_vertex.given_by_vertex(contract)}
+    yield from _settings(f"{path} container environment", given, contract.environment)
+    yield from _equal(path, on_vertex.pairs(plan, contract))
+    yield from _job(path, plan, weights_contract())
+    yield from _engine(path, plan, "gpu" if plan.replica.accelerator else "cpu")
+    yield from _staged(path, plan)
+    yield from _fits(path, plan)
+    yield from on_vertex.seconds(path, plan)
 
 
 def _check_tpu(plan: GkeTpuPlan, images: Mapping[str, ImagePlan]) -> Iterator[Problem]:

@@ -210,9 +210,14 @@ def _row(
         reason=candidate.reason,
         remedy=candidate.remedy if candidate.obstacle else "",
         notes=candidate.notes,
-        deployable=topology in BUILT_TOPOLOGIES,
+        deployable=topology in BUILT_TOPOLOGIES and not _sharded_on_gpus(topology, candidate),
         advice=(*advice, f"{engine} is no longer maintained: {known.note}") if known and old else advice,
     )
+
+
+def _sharded_on_gpus(topology: str, candidate: Candidate) -> bool:
+    """Whether a model would be on several GPUs, which the serving image does not do yet."""
+    return topology == "vertex" and candidate.devices > 1
 
 
 def _smaller_model(model: ModelSpec) -> str | None:

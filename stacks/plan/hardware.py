@@ -141,7 +141,7 @@ class Engine(Sourced):
 TOPOLOGIES = ("cloud-run", "vertex", "dataflow", "training", "gke-tpu")
 """Every topology that has a name."""
 
-BUILT_TOPOLOGIES = ("cloud-run", "gke-tpu")
+BUILT_TOPOLOGIES = ("cloud-run", "vertex", "gke-tpu")
 """Topologies that this version builds."""
 
 

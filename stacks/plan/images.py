@@ -22,10 +22,11 @@ SERVE_IMAGES: Final[Mapping[str, str]] = {
     "transformers": "serve",
     "ctranslate2": "serve-ctranslate2",
     "vllm": "serve-vllm",
+    "torchserve": "torchserve",
 }
-"""The serving image of each engine: one folder, built with one engine's libraries."""
+"""The serving image of each engine: of one folder, built with its libraries; TorchServe's is its own."""
 
-_ENGINES = {image: engine for engine, image in SERVE_IMAGES.items()}
+_ENGINES = {image: engine for engine, image in SERVE_IMAGES.items() if image != engine}
 
 IMAGES = (*SERVE_IMAGES.values(), "weights")
 """Every image of a stack; `llm:images` may name them."""

@@ -5,8 +5,9 @@ names stay different. So do a deployment's names where its stack's has a hyphen:
 `a` would else be `dev` and its deployment `eu-a`.
 
 Limits: clusters and node pools 40 characters, Kubernetes namespaces 63 (RFC 1123), Compute Engine's disks
-and snapshots 63, Cloud Run services fewer than 50 characters, service accounts 6 to 30 (RFC 1035), buckets 3
-to 63 without "google", repositories up to 63, labels up to 63 characters of [a-z0-9_-].
+and snapshots 63, models of Vertex AI 63, Cloud Run services fewer than 50 characters, service accounts 6 to
+30 (RFC 1035), buckets 3 to 63 without "google", repositories up to 63, labels up to 63 characters of
+[a-z0-9_-].
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CLUSTER_MAX = 40
 NODE_POOL_MAX = 40
 NAMESPACE_MAX = 63
 DISK_MAX = 63
+VERTEX_MODEL_MAX = 63
 
 DEPLOYMENT_NAME = re.compile(rf"[a-z](?:[a-z0-9-]{{0,{DEPLOYMENT_MAX - 2}}}[a-z0-9])?")
 PROJECT_ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -96,6 +98,20 @@ def namespace(stack: str, deployment: str) -> str:
 def disk_name(stack: str, deployment: str, content: str) -> str:
     """Names a disk, or a snapshot, of a deployment that holds a content; another content has another."""
     return fit(f"{_joined(stack, deployment)}-{content}", DISK_MAX)
+
+
+def vertex_model_id(stack: str, deployment: str) -> str:
+    """Names the model of a deployment in Vertex AI's registry; each content of it is a version."""
+    return fit(_joined(stack, deployment), VERTEX_MODEL_MAX)
+
+
+def vertex_endpoint_id(project: str, stack: str, deployment: str, kind: str) -> str:
+    """Numbers the endpoint of a deployment, which Vertex AI wants in up to ten digits without a leading zero.
+
+    An endpoint cannot become one of another kind, so that one has another number, and both can be for a time.
+    """
+    digest = hashlib.sha256("/".join((project, stack, deployment, kind)).encode()).hexdigest()
+    return str(10**9 + int(digest, 16) % (9 * 10**9))
 
 
 def account_id(stack: str, deployment: str, role: str) -> str:

@@ -15,6 +15,7 @@ from stacks.plan.types_weights import StagedModelPlan, WeightsJobPlan
 
 if TYPE_CHECKING:
     from stacks.plan.types_gke import ClusterPlan, GkeTpuPlan
+    from stacks.plan.types_vertex import MetadataStorePlan, VertexPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class FitRow:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """An HTTP probe."""
+    """An HTTP probe, or one by a command."""
 
     path: str
     port: int
@@ -165,6 +166,8 @@ class ProbePlan:
     period_seconds: int
     timeout_seconds: int
     failure_threshold: int
+    command: tuple[str, ...] = ()
+    """Run in the container in place of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +247,7 @@ class CloudRunPlan:
             yield "service account", account.account_id
 
 
-DeploymentPlan: TypeAlias = "CloudRunPlan | GkeTpuPlan"
+DeploymentPlan: TypeAlias = "CloudRunPlan | VertexPlan | GkeTpuPlan"
 """A deployment on any topology: all have model, engine, location, weights, staged and sizing."""
 
 
@@ -261,6 +264,8 @@ class StackPlan:
     """By logical name, sorted."""
     cluster: ClusterPlan | None = None
     """What the deployments on topology `gke-tpu` share; None where there is none of them."""
+    metadata_store: MetadataStorePlan | None = None
+    """Where pipelines and experiments write; None where no deployment wants one."""
     warnings: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     """What a person may want to know and need not act on."""
@@ -271,6 +276,22 @@ class StackPlan:
         return {name: each for name, each in self.deployments.items() if isinstance(each, CloudRunPlan)}
 
     @property
+    def on_vertex(self) -> Mapping[str, VertexPlan]:
+        """The deployments on topology `vertex`."""
+        # Not above: that module imports this one.
+        from stacks.plan.types_vertex import VertexPlan
+
+        return {name: each for name, each in self.deployments.items() if isinstance(each, VertexPlan)}
+
+    @property
+    def beside_cloud_run(self) -> tuple[VertexPlan | GkeTpuPlan, ...]:
+        """The deployments on the other topologies."""
+        return *self.on_vertex.values(), *self.on_tpu.values()
+
+    @property
     def on_tpu(self) -> Mapping[str, GkeTpuPlan]:
         """The deployments on topology `gke-tpu`."""
-        return {name: each for name, each in self.deployments.items() if not isinstance(each, CloudRunPlan)}
+        # Not above: that module imports this one.
+        from stacks.plan.types_gke import GkeTpuPlan
+
+        return {name: each for name, each in self.deployments.items() if isinstance(each, GkeTpuPlan)}

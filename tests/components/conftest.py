@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import json_format
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime import stack as pulumi_stack
-from pulumi.runtime.settings import get_root_resource
+from pulumi.runtime.settings import get_root_resource, reset_options
 
 from stacks.config import from_stack_file
 from stacks.plan import build_plan
@@ -71,6 +71,11 @@ class Recorder(mocks.Mocks):
             outputs |= {"uri": f"https://{args.name}.example"}
         if args.typ == "gcp:storage/bucket:Bucket":
             outputs |= {"projectNumber": UNKNOWN if self.preview else 123456789012}
+        if args.typ == "gcp:vertex/aiEndpoint:AiEndpoint":
+            host = f"{args.inputs['name']}.europe-west4-123456789012.prediction.vertexai.goog"
+            outputs |= {"dedicatedEndpointDns": host if args.inputs.get("dedicatedEndpointEnabled") else ""}
+        if args.typ == "modelops:vertex:Model":
+            outputs |= {"versionResourceName": f"projects/p/locations/l/models/{args.inputs['modelId']}@1"}
         if args.typ == "gcp:container/cluster:Cluster":
             outputs |= self._cluster(args.inputs)
         if args.typ == "kubernetes:core/v1:Service" and not self.preview:
@@ -177,6 +182,8 @@ def run() -> Iterator[Callable[..., Recorder]]:
     def play(program: Callable[[], object], *, preview: bool = False) -> Recorder:
         recorder = Recorder(preview=preview)
         monitor = RecordingMonitor(recorder)
+        # The stack of the program before would keep what that one exported, and be this one's too.
+        reset_options()
         mocks.set_mocks(recorder, project="llm", stack="test", preview=preview, monitor=monitor)
 
         async def main() -> None:

@@ -17,8 +17,8 @@ from tests.engine.lab import Lab
 
 DEADLINE_SECONDS = 120.0
 _POLL_SECONDS = 0.05
-_OF_THE_CLOUD = ("rehearsal.cloud", "rehearsal.cluster", "/.engine/kube/")
-"""Parts of the command lines of what is no engine: the rehearsed cloud and a cluster in it."""
+_OF_THE_CLOUD = ("rehearsal.cloud", "rehearsal.cluster", "rehearsal/runner/init.py", "/.engine/kube/")
+"""Parts of the command lines of what is no engine: the rehearsed cloud, what it starts, a cluster in it."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.driver import Rehearsal
 from tests.engine.background import end_engines
 from tests.engine.checkpoints import fill_hub
-from tests.engine.lab import CHECKOUT, Lab, make_project
+from tests.engine.lab import CHECKOUT, STACK, Lab, make_project
 from tests.engine.troubled_hub import TroubledHub
 
 BASE = """
@@ -27,6 +28,7 @@ BASE = """
 """
 
 MakeLab = Callable[..., Lab]
+MakeServed = Callable[[str], Lab]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -73,6 +75,35 @@ def make_lab(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> Itera
         return lab
 
     yield make
+    assert_ended(labs)
+
+
+@pytest.fixture
+def make_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeServed]:
+    """Make stacks whose containers run, as processes, with models that have learned to answer."""
+    monkeypatch.setenv("LLMSTACK_RUNNER", "process")
+    labs: list[Lab] = []
+
+    def make(config: str) -> Lab:
+        root = make_project(tmp_path / f"s{len(labs)}", config)
+        # The Hub's models are made once for a checkout, and asked for on loopback whatever network there is.
+        models = CHECKOUT / ".rehearsal/hub"
+        models.mkdir(parents=True, exist_ok=True)
+        (root / ".rehearsal").mkdir()
+        (root / ".rehearsal/hub").symlink_to(models)
+        monkeypatch.delenv("HF_ENDPOINT", raising=False)
+        rehearsal = Rehearsal(root, STACK)
+        rehearsal.prepare()
+        monkeypatch.setenv("HF_ENDPOINT", rehearsal.hub(real=False))
+        labs.append(Lab(root, services=True))
+        return labs[-1]
+
+    yield make
+    assert_ended(labs)
+
+
+def assert_ended(labs: list[Lab]) -> None:
+    """Stop whatever stacks have started; nothing may be left running."""
     for lab in labs:
         end_engines(lab)
         lab.rehearsal.down()

@@ -8,15 +8,21 @@ import subprocess
 import sys
 from typing import Any
 
+from providers.modelops.vertexai.names import URN_LABEL
 from rehearsal.standins.gcp.iam import IamMember
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.model import Cloud, RecordModel
 from tests.engine.background import engine_processes, until
 from tests.engine.lab import STACK, Lab
 
-_UNKNOWN_TO_STATES = ("project", "run.execution", "aiplatform.customJob")
-"""Kinds that no state ever holds: the project is there before, and what ran is a list that Google keeps."""
+_UNKNOWN_TO_STATES = (
+    *("project", "run.execution", "aiplatform.customJob"),
+    *("aiplatform.operation", "aiplatform.artifacts", "iam.serviceAgent"),
+)
+"""Kinds that no state ever holds: the project is there before, what ran is a list that Google keeps, and some
+things are Google's own."""
 IMAGE = "docker-build:index:Image"
+_VERTEX = "modelops:vertex:"
 
 
 def recover(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,9 +43,12 @@ def orphans(lab: Lab) -> list[str]:
     world, known = lab.world(), _known(lab)
     found = []
     for record in world.list():
+        # A custom job that bears the mark of a resource is one; the others have staged something.
+        if record.kind in _UNKNOWN_TO_STATES and URN_LABEL not in record.body.get("labels", {}):
+            continue
         destroyed = record.body.get("state") == "DESTROYED"
         name = record.name.rpartition("@")[2] if record.kind == "artifactregistry.image" else record.name
-        if record.kind not in _UNKNOWN_TO_STATES and not destroyed and name not in known:
+        if not destroyed and name not in known:
             found.append(record.name)
         bound = [f"{record.name}/{role}/{member}" for role, member in world.bindings(record.name)]
         found += [binding for binding in bound if binding not in known]
@@ -74,7 +83,7 @@ def _known(lab: Lab) -> set[str]:
 
 
 def _resources(lab: Lab) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(lab.state())["deployment"]["resources"]
+    found: list[dict[str, Any]] = json.loads(lab.state())["deployment"].get("resources", [])
     return found
 
 
@@ -84,4 +93,9 @@ def _name(cloud: Cloud, resource: dict[str, Any]) -> str:
         return model.name_of(cloud, id)
     if isinstance(model, IamMember):
         return model.address(cloud, {**model.defaults(cloud, resource["inputs"])})
+    if resource["type"].startswith(_VERTEX):
+        # A deployment stays the same resource when a switch makes another deployed model of it.
+        endpoint, below, _ = id.partition("/deployedModels/")
+        number = resource["outputs"]["deployedModelId"] if below else ""
+        return f"aiplatform.googleapis.com/{endpoint}{below}{number}"
     return id if resource["type"] == IMAGE else ""

@@ -123,6 +123,20 @@ def test_a_change_shows_what_is_updated_and_what_data_is_lost(tmp_path: Path, ru
     assert "contextHash" not in contexts
 
 
+def test_a_stack_on_vertex_passes(tmp_path: Path, run: Any) -> None:
+    config = CHANGE.replace("REGION", "europe-west4").replace("MODEL", "gpt2")
+    root = make_project(
+        tmp_path / "head",
+        config.replace("topology: cloud-run", "topology: vertex\n      metadataStore: true"),
+    )
+    code, report, said = run(root)
+    assert code == 0, said
+    assert all(checks(report).values())
+    assert checks(report).keys() >= {"second preview is empty", "nothing is left over"}
+    made = {change["name"] for change in report["changes"] if change["op"] == "create"}
+    assert {"assistant-endpoint", "assistant-model", "assistant-deployment"} <= made
+
+
 def test_a_stack_that_is_never_done_does_not_pass(tmp_path: Path, run: Any) -> None:
     root = make_project(tmp_path / "head", CHANGE.replace("REGION", "us-central1").replace("MODEL", "gpt2"))
     program = (root / "__main__.py").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from providers.modelops import waiting
+from providers.modelops import polling
 from rehearsal.cluster.programs import missing
 from tests.engine.troubled_hub import TroubledHub
 from tests.kubernetes.nodes import Plane, Scheduler
@@ -58,7 +58,7 @@ def scheduler(plane: Plane) -> Scheduler:
 @pytest.fixture
 def stage(town: Town, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A namespace in which pods have to keep the strictest standard, and who may deploy into it."""
-    monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(polling, "LONGEST_PAUSE_SECONDS", 1.0)
     stage = Stage(town, f"llm-{next(_NUMBERS)}")
     yield stage
     town.hub.release()

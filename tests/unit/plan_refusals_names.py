@@ -31,6 +31,7 @@ from tests.unit.standin_world import (
     ACCOUNT,
     BUCKET,
     EMAIL,
+    ENDPOINT,
     ON_ACCOUNT,
     ON_BUCKET,
     ON_IAP,
@@ -69,6 +70,12 @@ def _members_are_made_here_or_configured(resources: Sequence[Registered]) -> Non
             assert pods or any(ACCOUNT in urn for urn in each.dependencies)
 
 
+def _policies_are_known(resources: Sequence[Registered]) -> None:
+    """An endpoint says whether its address lasts; nothing else has such a policy."""
+    never_given([kind for kind in _EVERYTHING if kind != ENDPOINT], "deletionPolicy")(resources)
+    assert set(values(resources, [ENDPOINT], "deletionPolicy")) <= {"DELETE", "PREVENT"}
+
+
 def _no_bucket_is_public(resources: Sequence[Registered]) -> None:
     members = list(values(resources, [ON_BUCKET], "member"))
     assert members
@@ -101,7 +108,7 @@ NAMES: list[Broken | Refused | Warned | Impossible] = [
         "labels.syntax", "llm:labels.Env", "not a label's name", {**good(), "llm:labels": {"Env": "dev"}}
     ),
     Broken("labels.count", "labels on one resource", foundation(labels={f"k{i}": "v" for i in range(65)})),
-    Impossible("deletion_policy", "no component gives it", never_given(_EVERYTHING, "deletionPolicy")),
+    Impossible("deletion_policy", "the plan gives it to endpoints alone", _policies_are_known),
     Broken("service.name", "is no API", foundation(apis=("run",))),
     Broken("account.id", "no id of a service account", inside("account", account_id="short")),
     Broken("account.display_name", "bytes in a display name", inside("account", display_name="x" * 101)),

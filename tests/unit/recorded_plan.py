@@ -76,7 +76,7 @@ def configurations() -> st.SearchStrategy[dict[str, Any]]:
         images=st.sampled_from([{}, {"llm:images": {"serve": {"digest": "sha256:" + "b" * 64}}}]),
         deployments=st.dictionaries(
             st.from_regex(DEPLOYMENT_NAME, fullmatch=True),
-            _deployments() | _on_tpu(),
+            _deployments() | _on_vertex() | _on_tpu(),
             min_size=1,
             max_size=3,
         ),
@@ -103,6 +103,32 @@ def _deployments() -> st.SearchStrategy[dict[str, Any]]:
         invokers=st.sampled_from(invokers),
         timeout=st.integers(1, 3600),
         weights=st.sampled_from([{}, {"runner": "cloud-run"}, {"runner": "vertex", "dtype": "float16"}]),
+    )
+
+
+def _on_vertex() -> st.SearchStrategy[dict[str, Any]]:
+    private = {"kind": "private-service-connect", "projects": ["acme-apps"]}
+    return st.fixed_dictionaries(
+        {"topology": st.just("vertex"), "model": st.sampled_from(["google/flan-t5-base", "gpt2"])},
+        optional={
+            "engine": st.sampled_from(["transformers", "torchserve"]),
+            "machine": st.sampled_from(
+                [
+                    {"accelerator": "nvidia-l4"},
+                    {"type": "n1-standard-8", "accelerator": "nvidia-tesla-t4", "spot": True},
+                    {"type": "a2-highgpu-8g"},
+                    {"type": "e2-highmem-4"},
+                ]
+            ),
+            "scaling": st.sampled_from(
+                [{"min": 2}, {"max": 4, "metric": "cpu-utilization"}, {"min": 1, "max": 1}]
+            ),
+            "endpoint": st.sampled_from([{"kind": "public"}, {"kind": "dedicated"}, private]),
+            "traffic": st.sampled_from([{"steps": [10, 50, 100], "stepSeconds": 0}, {"stepSeconds": 3600}]),
+            "access": st.sampled_from([{"invokers": ["group:ml@example.com", "domain:example.com"]}]),
+            "weights": st.sampled_from([{"runner": "cloud-run"}, {"runner": "vertex"}]),
+            "metadataStore": st.booleans(),
+        },
     )
 
 

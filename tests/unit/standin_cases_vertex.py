@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.base.values import Properties
-from rehearsal.cloud.vertex_jobs import REQUEST
+from rehearsal.cloud.aiplatform.custom_jobs import REQUEST
 from tests.unit.standin_cases import Case, disabled
 from tests.unit.standin_world import ABSENT, DIGEST, EMAIL, IMAGE, NOBODY, PROJECT, REGION
 

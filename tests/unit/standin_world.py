@@ -36,11 +36,14 @@ ON_JOB = "gcp:cloudrunv2/jobIamMember:JobIamMember"
 ON_ACCOUNT = "gcp:serviceaccount/iAMMember:IAMMember"
 ON_PROJECT = "gcp:projects/iAMMember:IAMMember"
 ON_IAP = "gcp:iap/webIamMember:WebIamMember"
+ENDPOINT, STORE = "gcp:vertex/aiEndpoint:AiEndpoint", "gcp:vertex/aiMetadataStore:AiMetadataStore"
+ON_ENDPOINT = "gcp:vertex/aiEndpointIamMember:AiEndpointIamMember"
 
 ABSENT = object()
 """In a change, takes the property away."""
 CLUSTER_NAME = f"container.googleapis.com/projects/{PROJECT}/locations/{REGION}/clusters/there"
 DISK_PATH = f"projects/{PROJECT}/zones/{REGION}-a/disks/there"
+_PARENT = f"projects/{PROJECT}/locations/{REGION}"
 ROUTERS = f"compute.googleapis.com/projects/{PROJECT}/regions/{REGION}/routers"
 
 
@@ -71,6 +74,7 @@ def furnish(world: World) -> None:
     identity = {"workloadIdentityConfig": {"workloadPool": f"{PROJECT}.svc.id.goog"}}
     world.insert("container.cluster", CLUSTER_NAME, {"name": "there", "selfLink": "", "spec": identity})
     world.insert("compute.disk", f"compute.googleapis.com/{DISK_PATH}", {"id": "7", "spec": {"size": 100}})
+    world.insert("aiplatform.endpoint", f"aiplatform.googleapis.com/{_PARENT}/endpoints/7", {})
     for router in ("there", "beside"):
         world.insert("compute.router", f"{ROUTERS}/{router}", {"spec": {"network": "default"}})
 
@@ -207,6 +211,15 @@ ACCEPTED: dict[str, Properties] = {
     },
     ON_PROJECT: {**_MEMBER, "project": PROJECT, "role": "roles/logging.logWriter"},
     ON_IAP: {**_MEMBER, "project": PROJECT, "role": "roles/iap.httpsResourceAccessor"},
+    ENDPOINT: {
+        "name": "123456789",
+        "displayName": "dev-assistant",
+        "location": REGION,
+        "dedicatedEndpointEnabled": True,
+        "labels": {"env": "dev"},
+    },
+    STORE: {"name": "dev_assistant", "description": "What was trained"},
+    ON_ENDPOINT: {**_MEMBER, "endpoint": "7", "location": REGION, "role": "roles/aiplatform.user"},
 }
 """Inputs that Google accepts in the furnished world, by type."""
 

@@ -31,13 +31,16 @@ MODULES = {
     "secretmanager",
     "serviceaccount",
     "storage",
+    "vertex",
 }
+MADE_BY_US = ("StagedModel", "VertexModel", "VertexModelDeployment")
+"""Resources of our own provider that components make; jobs and pipeline runs of it none makes yet."""
 READING = re.compile(r".*\.(connect|get|list|getIamPolicy|downloadArtifacts|useToDecrypt)")
 
 
 def resource_types() -> set[str]:
     """Types of all resources that the components' source makes."""
-    found = {"modelops.StagedModel", "kubernetes.Object"}
+    found = {"kubernetes.Object", *(f"modelops.{name}" for name in MADE_BY_US)}
     for folder in ("components", "topologies"):
         for path in (ROOT / "stacks" / folder).glob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Iterator
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import google.auth
@@ -20,28 +19,42 @@ from rehearsal.cloud.client import ensure_running
 from rehearsal.cloud.custom_jobs import KIND
 from rehearsal.standins.names import service_name
 from rehearsal.world import Fault
+from tests.unit.aiplatform_world import anew, emptied
 from tests.unit.cloud_world import ACCOUNT, IMAGE, LOCATION, PROJECT, STRANGER, Running
 
 LABEL = {"llm-target": "0123456789abcdef"}
 
 
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LLMSTACK_RUNNER", "process")
+        started = Running(tmp_path_factory.mktemp("cloud") / "world")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(started.folder / "adc.json"))
+        yield started
+        started.stop()
+
+
 @pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setenv("LLMSTACK_RUNNER", "process")
-    started = Running(tmp_path / "world")
+def running(cloud: Running) -> Iterator[Running]:
     api = service_name(PROJECT, "aiplatform.googleapis.com")
-    started.world.insert("serviceusage.service", api, {"state": "ENABLED"})
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(started.folder / "adc.json"))
-    yield started
-    started.stop()
+    if cloud.world.get(api) is None:
+        cloud.world.insert("serviceusage.service", api, {"state": "ENABLED"})
+    yield cloud
+    emptied(cloud, locations(cloud))
 
 
-def jobs(running: Running, credentials: Any = None) -> Any:
+def locations(running: Running, credentials: Any = None) -> Any:
     found = credentials or google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])[0]
     documents = resources.files("googleapiclient.discovery_cache.documents")
     document = json.loads((documents / "aiplatform.v1.json").read_text())
-    api = build_from_document({**document, "rootUrl": running.base_url + "/"}, credentials=found)
-    return api.projects().locations().customJobs()
+    document["rootUrl"] = running.base_url + "/"
+    api = build_from_document(document, credentials=found, requestBuilder=anew(found))
+    return api.projects().locations()
+
+
+def jobs(running: Running, credentials: Any = None) -> Any:
+    return locations(running, credentials).customJobs()
 
 
 def body(*args: str, name: str = "weights", timeout: str = "60s", **changes: Any) -> dict[str, Any]:
@@ -103,8 +116,10 @@ def test_custom_jobs_are_found_by_name_and_by_state_the_newest_first(running):
     live = jobs(running).list(parent=LOCATION, filter=wanted).execute()["customJobs"]
     assert {each["displayName"] for each in live} == {"weights", "other"}
     assert len(jobs(running).list(parent=LOCATION).execute()["customJobs"]) == 3
-    status, reason = refusal(jobs(running).list(parent=LOCATION, filter="labels.a=b"))
-    assert (status, "not modelled" in reason) == (400, True)
+    labelled = 'labels.llm-target="0123456789abcdef" AND NOT display_name="other"'
+    assert len(jobs(running).list(parent=LOCATION, filter=labelled).execute()["customJobs"]) == 2
+    status, reason = refusal(jobs(running).list(parent=LOCATION, filter="colour=b"))
+    assert (status, "not supported" in reason) == (400, True)
 
 
 def test_a_custom_job_is_cancelled_and_deleted_only_once_it_has_ended(running):

@@ -36,7 +36,7 @@ def test_all_faults_are_told_at_once_those_of_the_plan_included(tmp_path: Path) 
         "llm:enviroment": "dev",
         "llm:deployments": {
             "a": {"topology": "cloud-run", "model": "gpt3", "scaling": {"min": 4, "mx": 3}},
-            "b": {"topology": "vertex", "model": "gpt2"},
+            "b": {"topology": "dataflow", "model": "gpt2"},
             "c": {"topology": "cloud-run", "model": "gpt2", "resources": {"memory": "1Gi"}},
         },
     }
@@ -55,7 +55,7 @@ def test_all_faults_are_told_at_once_those_of_the_plan_included(tmp_path: Path) 
 
 
 def test_a_wrong_revision_is_told_whatever_the_topology(tmp_path: Path) -> None:
-    error = problems(good(topology="vertex", model="gpt2", revision="main"), tmp_path)
+    error = problems(good(topology="dataflow", model="gpt2", revision="main"), tmp_path)
     told = {problem.path: problem.reason for problem in error.problems}
     assert told.keys() == {f"{ASSISTANT}.revision", f"{ASSISTANT}.topology"}
     assert told[f"{ASSISTANT}.revision"] == "is not a commit"

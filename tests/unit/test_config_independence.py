@@ -18,7 +18,7 @@ TOGETHER: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["model", "scaling.min", "timeoutSeconds", "topology"],
     ),
     "a topology that is not built and its model": (
-        good(topology="vertex", model="google/flan-t5-bas", replicas=2),
+        good(topology="dataflow", model="google/flan-t5-bas", replicas=2),
         ["model", "topology"],
     ),
     "a topology that is not built and an inline model": (

@@ -40,6 +40,22 @@ def test_the_programs_for_a_cluster_are_optional_and_have_a_fix(
     }
 
 
+def test_what_a_rehearsal_of_torchserve_needs_is_optional_and_has_a_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check = found(monkeypatch)["environment of images/torchserve"]
+    assert (check["state"], "no Java" in check["found"]) == ("absent", True)
+    assert check["fix"].endswith("make images, and Java 17 on PATH")
+    (tmp_path / "java").write_text("#!/bin/sh\necho 'openjdk version 17.0.9' >&2\n")
+    (tmp_path / "java").chmod(0o755)
+    python = tmp_path / "images/torchserve/.venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    whole = doctor._torchserve(tmp_path)
+    assert (whole.state, whole.found.endswith("openjdk version 17.0.9")) == ("ok", True)
+
+
 def test_a_control_plane_is_optional_and_has_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FOLDER", tmp_path)
     check = found(monkeypatch)["Kubernetes control plane"]

@@ -173,7 +173,9 @@ def test_zones_are_of_known_regions_and_only_warn(kind: str) -> None:
 def test_the_zones_of_every_kind_belong_to_a_machine_or_a_tpu() -> None:
     kinds = set(yaml.safe_load((DATA / "zones.yaml").read_text(encoding="utf-8")))
     families = {machine.family for machine in hardware.compute_machines().values()}
-    assert kinds <= families | set(GENERATIONS)
+    attached = {name for name, gpu in hardware.accelerators().items() if gpu.n1_counts is not None}
+    assert kinds <= families | set(GENERATIONS) | attached
+    assert attached <= kinds
     assert hardware.zones("e2-standard") is None
 
 
@@ -213,9 +215,12 @@ def test_engines_name_known_topologies_kinds_and_devices() -> None:
 
 
 def test_what_is_built_runs_on_a_topology_that_is_and_each_engine_of_it_has_an_image() -> None:
-    assert hardware.BUILT_TOPOLOGIES == ("cloud-run", "gke-tpu")
+    assert hardware.BUILT_TOPOLOGIES == ("cloud-run", "vertex", "gke-tpu")
     built = {name: engine for name, engine in hardware.engines().items() if engine.built}
-    assert {name for name, one in built.items() if "cloud-run" in one.topologies} == SERVE_IMAGES.keys()
+    on_cloud_run = {name for name, one in built.items() if "cloud-run" in one.topologies}
+    assert on_cloud_run == SERVE_IMAGES.keys() - {"torchserve"}
+    at_vertex = {name for name, one in built.items() if "vertex" in one.topologies}
+    assert {name for name in at_vertex if "tpu" not in built[name].devices} == SERVE_IMAGES.keys()
     assert {name for name, one in built.items() if "gke-tpu" in one.topologies} == servers().keys()
     for engine in built.values():
         assert set(hardware.BUILT_TOPOLOGIES) & set(engine.topologies)

@@ -53,7 +53,7 @@ def break_contract(deployment: CloudRunPlan, how: str) -> dict[str, Any]:
         "MODEL_NAME": {"env": {**env, "MODEL_NAME": "gpt2"}},
         "THREADS that": {"env": {**env, "THREADS": "64"}},
         "DTYPE that": {"env": {**env, "DTYPE": "float16"}},
-        "no engine of this version": {"engine": "torchserve"},
+        "no engine of this version": {"engine": "beam"},
         "no topology that transformers": {"topology": "dataflow"},
         "no format that transformers": {"staged": replace(staged, format="mar")},
         "no format of staged": {"staged": replace(staged, format="onnx")},
@@ -141,7 +141,7 @@ ON_TPU: dict[str, Change] = {
     "is not the job command that the other side uses": deployment(
         weights=lambda job: dataclasses.replace(job, args=("download", *job.args[1:]))
     ),
-    "is no engine of this version": deployment(engine="torchserve"),
+    "is no engine of this version": deployment(engine="unheard-of"),
     "has no label that finds its execution": inside("weights", execution_labels={}),
     "is too small for the service": deployment(sizing=lambda sum_: dataclasses.replace(sum_, have_bytes=1)),
     "is a namespace that nothing makes": deployment(

@@ -165,7 +165,7 @@ def test_fit_has_a_row_for_int8_and_says_what_to_write() -> None:
 
 def test_fit_says_that_torchserve_is_no_longer_maintained() -> None:
     (row,) = [row for row in fit_model("gpt2", "vertex") if row.engine == "torchserve"]
-    assert not row.deployable
+    assert row.deployable
     assert row.advice == (
         "torchserve is no longer maintained: its repository says so; its image is images/torchserve",
     )

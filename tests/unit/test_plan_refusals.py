@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from providers.base.provider import CheckRequest, ConfigureRequest
-from rehearsal.cloud.vertex_jobs import REQUEST
+from rehearsal.cloud.aiplatform.custom_jobs import REQUEST
 from rehearsal.standins.docker_build import DockerBuildStandin
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.gcp.provider import GcpStandin
@@ -29,11 +29,12 @@ from tests.unit.plan_evidence import Broken, Impossible, Refused, Warned
 from tests.unit.plan_refusals_container import CONTAINER, WHOLE
 from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
+from tests.unit.plan_refusals_serving import SERVING
 from tests.unit.plan_refusals_vertex import VERTEX, requests
 from tests.unit.recorded_plan import configurations, planned, registered
 
 assert MODELS, "the predicates are known once the models are imported"
-EVIDENCE = [*NAMES, *RUN, *VERTEX, *CONTAINER]
+EVIDENCE = [*NAMES, *RUN, *VERTEX, *SERVING, *CONTAINER]
 ROWS = {row.id: row for row in refusals()}
 BROKEN = [each for each in EVIDENCE if isinstance(each, Broken)]
 REFUSED = [each for each in EVIDENCE if isinstance(each, Refused)]

@@ -30,6 +30,9 @@ from tests.unit.plan_refusals_names import NAMES
 from tests.unit.plan_refusals_run import RUN
 from tests.unit.plan_refusals_vertex import VERTEX
 from tests.unit.recorded_plan import planned
+from tests.unit.vertex_mistakes import BROKEN
+from tests.unit.vertex_stacks import T4
+from tests.unit.vertex_stacks import stack as vertex_stack
 
 OWN: dict[str, tuple[str, Change]] = {
     "no project": ("is not a project ID", foundation(project="")),
@@ -99,6 +102,11 @@ def tpu_plan(tmp_path_factory: pytest.TempPathFactory) -> StackPlan:
     return planned(WHOLE, tmp_path_factory.mktemp("tpu"))
 
 
+@pytest.fixture(scope="module")
+def vertex_plan(tmp_path_factory: pytest.TempPathFactory) -> StackPlan:
+    return planned(vertex_stack(machine=T4), tmp_path_factory.mktemp("vertex"))
+
+
 def told(report: Report) -> list[str]:
     return [f"{p.path} {p.value} {p.reason} {p.remedy}" for p in report.problems] + report.warnings
 
@@ -124,11 +132,14 @@ def test_a_job_of_a_server_on_tpus_that_runs_elsewhere_is_looked_at_like_any_oth
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[f"{rule.__module__}.{rule.__name__}" for rule in RULES])
-def test_without_a_rule_something_would_pass(rule: Rule, plan: StackPlan, tpu_plan: StackPlan) -> None:
+def test_without_a_rule_something_would_pass(
+    rule: Rule, plan: StackPlan, tpu_plan: StackPlan, vertex_plan: StackPlan
+) -> None:
     evidence = [case for case in (*NAMES, *RUN, *VERTEX, *CONTAINER) if isinstance(case, Broken)]
     cases = [(case.says, case.change, tpu_plan if case.tpu else plan) for case in evidence]
     cases += [(says, change, plan) for says, change in OWN.values()]
     cases += [(says, change, tpu_plan) for says, change in ON_TPU.values()]
+    cases += [(says, change, vertex_plan) for says, change in BROKEN.values()]
     assert any(_only(rule, says, change(found)) for says, change, found in cases)
 
 

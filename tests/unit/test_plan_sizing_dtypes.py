@@ -128,5 +128,7 @@ def test_only_an_engine_that_shares_a_model_among_gpus_gets_several() -> None:
     model = catalog()["meta-llama/Llama-3.1-8B"]
     alone = serving.vertex_gpu(model, default_tokens(model), "transformers")
     assert (alone.machine, alone.dtype) == ("g2-standard-8, 1 nvidia-l4", "bfloat16")
-    shared = serving.vertex_gpu(model, default_tokens(model), "vllm")
-    assert (shared.machine, shared.dtype) == ("n1-highmem-4, 2 nvidia-tesla-t4", "float16")
+    assert serving.vertex_gpu(model, default_tokens(model), "vllm").devices == 1
+    large = model.model_copy(update={"parameters": 100_000_000_000})
+    assert serving.vertex_gpu(large, default_tokens(large), "vllm").devices > 1
+    assert not serving.vertex_gpu(large, default_tokens(large), "transformers").fits

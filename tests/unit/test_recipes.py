@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 from llmstack.commands.plan_gke import replica_usd
+from llmstack.main import app
 from stacks.config import from_stack_file
 from stacks.plan import build_plan
 from stacks.plan.types import StackPlan
@@ -42,11 +44,12 @@ def planned(folder: Path, text: str, name: str = "Pulumi.recipe.yaml") -> StackP
 
 def cost(plan: StackPlan) -> float:
     each = [(deployment.replicas, replica_usd(deployment.pool)) for deployment in plan.on_tpu.values()]
-    return round(sum(replicas * (price or 0.0) for replicas, price in each), 2)
+    idle = [one.idle_cost.hourly_usd for one in plan.on_vertex.values() if one.idle_cost is not None]
+    return round(sum(replicas * (price or 0.0) for replicas, price in each) + sum(idle), 2)
 
 
 def test_there_are_recipes() -> None:
-    assert [page.name for page in PAGES] == ["jetstream-on-tpu.md"]
+    assert [page.name for page in PAGES] == ["jetstream-on-tpu.md", "torchserve-on-vertex.md"]
     assert len(BLOCKS) >= 4
 
 
@@ -76,3 +79,14 @@ def test_the_page_s_table_has_the_prices_of_every_model(tmp_path: Path) -> None:
             chips = plan.on_tpu["one"].pool.chips
             assert cell.endswith(f"${cost(plan):.2f}"), row
             assert re.search(rf"\b{chips} chips?,", cell), row
+
+
+def test_the_commands_that_a_page_puts_in_place_of_others_exist() -> None:
+    page = (PAGES[0].parent / "torchserve-on-vertex.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[1] for line in page.splitlines() if line.startswith("| ")]
+    named = re.findall(r"\b(make|llmstack) ([a-z-]+)", " ".join(rows))
+    targets = re.findall(r"^([a-z-]+):", (PAGES[0].parents[2] / "Makefile").read_text(), re.MULTILINE)
+    known = {"make": set(targets), "llmstack": set(get_group(app).commands)}
+    assert {tool for tool, _ in named} == set(known)
+    for tool, command in named:
+        assert command in known[tool], f"{tool} {command}"

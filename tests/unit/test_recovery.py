@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,28 +18,34 @@ from llmstack.recovery.ids import (
     is_idempotent,
     is_ours,
 )
-from llmstack.recovery.look import Probe, Sighting
+from llmstack.recovery.look import Probe, Sighting, own_plugins
 from llmstack.recovery.versions import SecretSeen, judge, secrets_to_look_at
+from providers.modelops.provider import RESOURCES
+from providers.modelops.vertexai.names import shown_name
+from providers.modelops.vertexai.resource import VertexResource
 from rehearsal.standins.gcp.models import MODELS
 from rehearsal.standins.sdk import resource_type
 
 BUCKET = "gcp:storage/bucket:Bucket"
 LABELS = {"stack": "dev", "managed-by": "llmstack"}
 SECRET = "projects/p/secrets/s"
+OWN = {token: made for token, made in RESOURCES.items() if issubclass(made, VertexResource)}
 PROVIDER = "urn:pulumi:dev::llm::pulumi:providers:gcp::default"
 
 
 @pytest.mark.parametrize("type_", ID_FORMS)
 def test_every_id_is_made_of_inputs_that_the_type_has(type_: str) -> None:
     form = ID_FORMS[type_]
-    names = {name for _, name, _, _ in string.Formatter().parse(form.form) if name} - {"number"}
-    known = set(resource_type(type_).inputs)
+    names = {name for _, name, _, _ in string.Formatter().parse(form.form) if name} - {"number", "mark"}
+    own = OWN.get(type_)
+    known = set(own.inputs_type.names()) if own else set(resource_type(type_).inputs)
     assert names <= known
     assert not form.marks or form.marks in known
 
 
 def test_every_modelled_type_is_recovered_or_may_be_created_twice() -> None:
-    assert [each for each in MODELS if each not in ID_FORMS and not is_idempotent(each)] == []
+    every = [*MODELS, *OWN, "modelops:index:StagedModel"]
+    assert [each for each in every if each not in ID_FORMS and not is_idempotent(each)] == []
     assert ID_FORMS.keys().isdisjoint(IDEMPOTENT)
 
 
@@ -46,6 +53,26 @@ def test_every_modelled_type_is_recovered_or_may_be_created_twice() -> None:
 def test_an_id_is_not_guessed_from_what_is_not_known(name: str | None) -> None:
     assert import_id(BUCKET, {"project": "p", "name": name}) is None
     assert import_id(BUCKET, {"project": "p", "name": "b"}) == "p/b"
+
+
+def test_a_look_uses_the_plugins_that_the_project_has_in_folders_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: llm\nplugins: {providers: [{name: modelops, path: ./providers/modelops}]}"
+    )
+    path = str(tmp_path / "providers" / "modelops")
+    assert own_plugins(tmp_path) == {"providers": [{"name": "modelops", "path": path}]}
+    (tmp_path / "Pulumi.yaml").write_text("name: llm")
+    assert own_plugins(tmp_path) == {}
+
+
+def test_a_deployment_is_looked_for_under_the_name_that_the_provider_shows() -> None:
+    urn = "urn:pulumi:dev::llm::llm:index:VertexServing$modelops:vertex:ModelDeployment::assistant-deployment"
+    endpoint = "projects/p/locations/us-central1/endpoints/7"
+    id = import_id("modelops:vertex:ModelDeployment", {"endpoint": endpoint, "displayName": "bot"}, urn)
+    assert id == f"{endpoint}/deployedModels/{shown_name('bot', urn)}"
+    assert (
+        import_id("modelops:vertex:ModelDeployment", {"endpoint": UNKNOWN, "displayName": "b"}, urn) is None
+    )
 
 
 @pytest.mark.parametrize(

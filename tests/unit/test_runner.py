@@ -119,6 +119,21 @@ def test_an_engine_that_the_environment_has_runs_and_one_that_it_lacks_is_refuse
         ProcessRunner().start(with_engine("vllm"))
 
 
+def test_a_process_is_given_four_ports_of_the_loopback_interface_that_nobody_has(tmp_path):
+    program = (
+        "import os, socket\nfirst = int(os.environ['LOOPBACK_PORT'])\n"
+        "held = [socket.create_server(('127.0.0.1', first + n)) for n in range(4)]\nprint(first, len(held))\n"
+    )
+    found = set()
+    for name in ("a", "b"):
+        given = spec(tmp_path / name, program)
+        assert ended(ProcessRunner().start(given)) == 0
+        first, count = tail(given.log)[-1].split()
+        assert count == "4"
+        found.add(first)
+    assert len(found) == 2
+
+
 def test_an_exit_code_is_known_to_who_did_not_start_the_process(tmp_path):
     given = spec(tmp_path, "raise SystemExit(7)")
     handle = ProcessRunner().start(given)
@@ -170,6 +185,19 @@ def test_the_end_of_the_program_ends_what_it_left_behind(tmp_path):
         time.sleep(0.02)
 
 
+def test_a_command_runs_in_a_container_with_its_environment_and_tells_why_it_failed(tmp_path):
+    given = spec(tmp_path, "import time; print('up', flush=True); time.sleep(60)", env={"COLOUR": "red"})
+    handle = ProcessRunner().start(given)
+    wait_for_line(given.log, "up")
+    found = "import os, sys; sys.exit(f\"{os.environ['COLOUR']} {os.getcwd()}\")"
+    assert handle.execute(("python", "-c", found), 20) == "red /"
+    assert handle.execute(("python", "-c", ""), 20) is None
+    assert handle.execute(("python", "-c", "import time; time.sleep(60)"), 0.1) == "no end within 0.1 s"
+    assert "no-such-program" in str(handle.execute(("no-such-program",), 20))
+    handle.terminate(grace=0.2)
+    assert handle.execute(("python", "-c", ""), 20) == "the container has ended"
+
+
 def test_a_missing_environment_names_the_command_that_makes_it(tmp_path):
     given = spec(tmp_path, "")
     (tmp_path / "context" / ".venv" / "bin" / "python").unlink()
@@ -219,9 +247,11 @@ def test_docker_gets_mounts_and_limits_on_its_command_line_and_values_only_in_a_
     )
     handle = docker.DockerRunner().start(given)
     assert ended(handle) == 3
+    assert handle.execute(("python", "-m", "x"), 20) is None
     calls = (folder / "calls").read_text()
     assert "hf_planted" not in calls
     assert f"{tmp_path}/bucket:/mnt/models:ro" in calls
+    assert f'["exec", "--workdir", "/", "llmstack-{given.id}", "python", "-m", "x"]' in calls
     assert '"--cpus", "0.5", "--memory", "1073741824"' in calls
     assert (folder / "env").read_text().splitlines()[:2] == ["0o600", "TOKEN=hf_planted"]
     assert not (given.folder / "env").exists()

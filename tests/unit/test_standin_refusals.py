@@ -12,7 +12,6 @@ import yaml
 from providers.base.errors import ProviderError
 from providers.base.provider import CheckRequest, ConfigureRequest, CreateRequest
 from providers.base.values import UNKNOWN, Properties
-from rehearsal.cloud.vertex_jobs import REQUEST
 from rehearsal.standins.gcp.models import MODELS, RULES
 from rehearsal.standins.gcp.provider import GcpStandin
 from rehearsal.standins.model import Cloud
@@ -25,10 +24,11 @@ from tests.unit.standin_cases_compute import COMPUTE
 from tests.unit.standin_cases_container import CONTAINER
 from tests.unit.standin_cases_names import NAMES
 from tests.unit.standin_cases_run import RUN
-from tests.unit.standin_cases_vertex import ACCEPTED_REQUEST, VERTEX
+from tests.unit.standin_cases_serving import ACCEPTED_REQUESTS, ENDPOINTS, REQUESTS
+from tests.unit.standin_cases_vertex import VERTEX
 from tests.unit.standin_world import ACCEPTED, PROJECT, REGION, changed, furnish
 
-CASES = [*NAMES, *RUN, *CONTAINER, *COMPUTE]
+CASES = [*NAMES, *RUN, *CONTAINER, *COMPUTE, *ENDPOINTS]
 ROWS = {row.id: row for row in refusals()}
 
 
@@ -55,7 +55,7 @@ def _check(standin: GcpStandin, token: str, inputs: Properties) -> tuple[Propert
 
 
 def test_every_row_has_a_case_and_every_case_a_row() -> None:
-    assert sorted({case.row for case in (*CASES, *VERTEX)}) == sorted(ROWS)
+    assert sorted({case.row for case in (*CASES, *VERTEX, *REQUESTS)}) == sorted(ROWS)
 
 
 def test_every_row_has_a_source_a_known_certainty_and_known_types() -> None:
@@ -64,7 +64,7 @@ def test_every_row_has_a_source_a_known_certainty_and_known_types() -> None:
     assert {row.certainty for row in ROWS.values()} <= {"C", "D", "U"}
     assert {row.severity for row in ROWS.values()} == {"refusal", "warning"}
     assert {row.stage for row in ROWS.values()} == {"check", "apply"}
-    assert {token for row in ROWS.values() for token in row.types} <= {*MODELS, REQUEST}
+    assert {token for row in ROWS.values() for token in row.types} <= {*MODELS, *ACCEPTED_REQUESTS}
     assert len(ROWS) == len(refusals())
 
 
@@ -113,21 +113,23 @@ def test_what_google_refuses_is_refused(standin: GcpStandin, world: World, case:
         _assert_create_fails(standin, case.token, inputs, f"Error {row.code}: ")
 
 
-def test_a_request_that_google_accepts_is_accepted(world: World) -> None:
+@pytest.mark.parametrize("request_type", sorted(ACCEPTED_REQUESTS))
+def test_a_request_that_google_accepts_is_accepted(world: World, request_type: str) -> None:
     warnings: list[str] = []
     cloud = Cloud(world, PROJECT, REGION, False, warnings.append)
-    found = [refused(REQUEST, stage, cloud, ACCEPTED_REQUEST) for stage in ("check", "apply")]
+    inputs = ACCEPTED_REQUESTS[request_type]
+    found = [refused(request_type, stage, cloud, inputs) for stage in ("check", "apply")]
     assert (found, warnings) == ([[], []], [])
 
 
-@pytest.mark.parametrize("case", VERTEX, ids=[case.name for case in VERTEX])
+@pytest.mark.parametrize("case", [*VERTEX, *REQUESTS], ids=[case.name for case in [*VERTEX, *REQUESTS]])
 def test_a_request_that_google_refuses_is_refused(world: World, case: Case) -> None:
     row, warnings = ROWS[case.row], list[str]()
     if case.spoil:
         case.spoil(world)
-    inputs = changed(ACCEPTED_REQUEST, case.change)
+    inputs = changed(ACCEPTED_REQUESTS[case.token], case.change)
     cloud = Cloud(world, PROJECT, REGION, False, warnings.append)
-    found = {each.id: message for each, message in refused(REQUEST, row.stage, cloud, inputs)}
+    found = {each.id: message for each, message in refused(case.token, row.stage, cloud, inputs)}
     if row.refuses:
         assert case.says in found[case.row]
     else:

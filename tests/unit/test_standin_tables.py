@@ -20,10 +20,12 @@ from tests.unit.standin_world import (
     BUCKET,
     CLUSTER,
     DISK,
+    ENDPOINT,
     JOB,
     NAT,
     ON_ACCOUNT,
     ON_BUCKET,
+    ON_ENDPOINT,
     ON_IAP,
     ON_JOB,
     ON_PROJECT,
@@ -36,6 +38,7 @@ from tests.unit.standin_world import (
     SECRET_TYPE,
     SERVICE,
     SNAPSHOT,
+    STORE,
     VERSION,
 )
 
@@ -85,6 +88,12 @@ REPLACES = {
     ),
     ROUTER: ("name", "region", "project", "network", "nccGateway", "encryptedInterconnectRouter"),
     NAT: ("name", "router", "region", "project", "type", "endpointTypes", "initialNatIps"),
+    ON_ENDPOINT: ("endpoint", "location", "project", "role", "member"),
+    ENDPOINT: (
+        *("name", "location", "project", "network", "encryptionSpec", "dedicatedEndpointEnabled"),
+        "privateServiceConnectConfig",
+    ),
+    STORE: ("name", "region", "project", "description", "encryptionSpec"),
 }
 CHANGES_IN_PLACE = {
     API: ("disableOnDestroy",),
@@ -107,6 +116,7 @@ CHANGES_IN_PLACE = {
     SNAPSHOT: ("labels",),
     ROUTER: ("description", "bgp"),
     NAT: ("natIpAllocateOption", "sourceSubnetworkIpRangesToNat", "logConfig"),
+    ENDPOINT: ("displayName", "description", "labels", "trafficSplit", "predictRequestResponseLoggingConfig"),
 }
 
 _CONTAINER = ("name", "resources", "resources.limits", "resources.limits.*")

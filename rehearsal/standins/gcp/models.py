@@ -11,8 +11,10 @@ from rehearsal.standins.gcp import (
     rules_run,
     rules_run_probes,
     rules_vertex,
+    rules_vertex_serving,
 )
 from rehearsal.standins.gcp.accounts import Account
+from rehearsal.standins.gcp.aiplatform import Endpoint, EndpointIamMember, MetadataStore
 from rehearsal.standins.gcp.artifacts import Repository
 from rehearsal.standins.gcp.container import Cluster, NodePool
 from rehearsal.standins.gcp.disks import Disk, Snapshot
@@ -42,8 +44,11 @@ MODELS: dict[str, Model] = {
         BucketIamMember(),
         Cluster(),
         Disk(),
+        Endpoint(),
+        EndpointIamMember(),
         Job(),
         ManagedSecret(),
+        MetadataStore(),
         NodePool(),
         ProjectIamMember(),
         ProjectService(),
@@ -71,5 +76,6 @@ RULES = (
     rules_run,
     rules_run_probes,
     rules_vertex,
+    rules_vertex_serving,
 )
 """The modules whose predicates `rehearsal/data/refusals` names; importing them makes those known."""

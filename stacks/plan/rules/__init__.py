@@ -22,6 +22,7 @@ from stacks.plan.rules import (
     serving,
     storage,
     vertex,
+    vertex_serving,
 )
 from stacks.plan.types import StackPlan
 
@@ -37,6 +38,7 @@ RULES: tuple[Rule, ...] = (
     *containers.RULES,
     *storage.RULES,
     *vertex.RULES,
+    *vertex_serving.RULES,
     *clusters.RULES,
 )
 """Every rule once."""

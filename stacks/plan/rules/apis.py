@@ -37,6 +37,8 @@ def _needed(plan: StackPlan) -> Iterator[tuple[str, str]]:
         yield "secretmanager", f"secret {plan.foundation.hub_token.secret_id}"
     for each in plan.on_cloud_run.values():
         yield "run", f"service {each.service_name}"
+    for serving in plan.on_vertex.values():
+        yield "aiplatform", f"endpoint {serving.endpoint.endpoint_id}"
     if plan.cluster is not None:
         yield "container", f"cluster {plan.cluster.name}"
         yield "compute", f"cluster {plan.cluster.name}"

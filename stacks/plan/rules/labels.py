@@ -28,7 +28,7 @@ def _labels(plan: StackPlan) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "llm:labels", plan.foundation.labels
     for each in workloads(plan):
         yield each.path, each.labels
-    for deployment in plan.on_tpu.values():
+    for deployment in plan.beside_cloud_run:
         yield path_of(deployment), {**deployment.labels, **deployment.weights.execution_labels}
 
 

@@ -1,6 +1,7 @@
 """The services and jobs of a plan in one shape, for the rules that hold for both.
 
-What runs in a cluster is no part of it: `stacks.plan.gke.check` looks at the objects themselves.
+What runs in a cluster is no part of it: `stacks.plan.gke.check` looks at the objects themselves. Nor are
+containers behind an endpoint of Vertex AI, whose rules are in `vertex_serving`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def workloads(plan: StackPlan) -> Iterator[Workload]:
             labels=each.labels,
         )
         yield from _job(each)
-    for other in plan.on_tpu.values():
+    for other in plan.beside_cloud_run:
         yield from _job(other)
 
 

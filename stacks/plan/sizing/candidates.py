@@ -28,6 +28,8 @@ class Candidate:
     notes: tuple[str, ...] = ()
     dtype: str = ""
     """Element type, where it depends on the machine."""
+    devices: int = 1
+    """GPUs or chips that share the model."""
 
     @property
     def need(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from stacks.plan.batching import LANES, Batch, batch_of
-from stacks.plan.engines import CTRANSLATE2, TRANSFORMERS, VLLM
+from stacks.plan.engines import CTRANSLATE2, TORCHSERVE, TRANSFORMERS, VLLM
 from stacks.plan.hardware import Accelerator, ComputeMachine, accelerators, compute_machines
 from stacks.plan.quantity import human
 from stacks.plan.sizing import dtypes, terms
@@ -49,6 +49,7 @@ def host_lines(
         terms.activations(model, tokens, between, _read_at_once(batch, tokens, engine)),
         *([terms.reading_back(model, between, batch)] if paged else []),
         terms.runtime(),
+        *([terms.java()] if engine == TORCHSERVE else []),
         *([terms.mount()] if mounted else []),
     ]
     return terms.with_headroom(lines)
@@ -85,6 +86,7 @@ def gpu_host_lines(
         terms.weights(model, dtype),
         terms.loading(model, dtype),
         terms.runtime(processes),
+        *([terms.java()] if engine == TORCHSERVE else []),
         *([terms.mount()] if mounted else []),
     ]
     return terms.with_headroom(lines)
@@ -123,13 +125,15 @@ def gpu_lines(
 def vertex_cpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str) -> Candidate:
     """Chooses the smallest machine without GPU that Vertex AI serves with."""
     lines = host_lines(model, tokens, dtype, engine=engine, mounted=False)
-    machines = [one for one in compute_machines().values() if one.vertex_serving and not one.accelerator]
+    machines = cpu_machines()
     machines.sort(key=lambda one: (one.memory_bytes, one.cpus, _price(one)))
     return smallest(Candidate(one.name, lines, one.memory_bytes, "instance") for one in machines)
 
 
 def vertex_gpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str | None = None) -> Candidate:
     """Chooses the machine with the least GPU memory that Vertex AI serves with and that holds a model.
+
+    One GPU comes before several.
 
     Args:
         model: what is served.
@@ -143,17 +147,30 @@ def vertex_gpu(model: ModelSpec, tokens: TokenLimits, engine: str, dtype: str | 
         place
         for kind in kinds
         if dtype is None or dtypes.refusal(model, dtype, kind) is None
-        for place in _gpu_machines(kind)
+        for place in gpu_places(kind)
         if place.count == 1 or (shares and not model.architecture.heads % place.count)
     ]
-    places.sort(key=lambda one: (one.count * one.gpu.memory_bytes, one.count, kinds.index(one.gpu.name)))
+    # The serving image computes on one GPU: several are for what no single one holds.
+    places.sort(
+        key=lambda one: (
+            one.count > 1,
+            one.count * one.gpu.memory_bytes,
+            one.count,
+            kinds.index(one.gpu.name),
+        )
+    )
     batch = batch_of(BATCHED_SEQUENCES if shares else 1, tokens)
     return smallest(_on_gpus(model, tokens, place, dtype, batch, engine) for place in places)
 
 
+def cpu_machines() -> list[ComputeMachine]:
+    """Lists the machines without GPU that Vertex AI serves with."""
+    return [one for one in compute_machines().values() if one.vertex_serving and not one.accelerator]
+
+
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A machine with so many GPUs of one kind."""
+class Place:
+    """A machine of Vertex AI with so many GPUs of one kind."""
 
     machine: ComputeMachine
     count: int
@@ -161,7 +178,7 @@ class _Place:
 
 
 def _on_gpus(
-    model: ModelSpec, tokens: TokenLimits, place: _Place, dtype: str | None, batch: Batch, engine: str
+    model: ModelSpec, tokens: TokenLimits, place: Place, dtype: str | None, batch: Batch, engine: str
 ) -> Candidate:
     chosen = dtype or dtypes.default_dtype(model, place.gpu.name)
     host = terms.total(gpu_host_lines(model, chosen, engine=engine, mounted=False))
@@ -175,10 +192,11 @@ def _on_gpus(
         obstacle=obstacle,
         notes=() if place.gpu.confirmed else (f"memory of {place.gpu.name} is unconfirmed",),
         dtype=chosen,
+        devices=place.count,
     )
 
 
-def _gpu_machines(kind: str) -> Iterator[_Place]:
+def gpu_places(kind: str) -> Iterator[Place]:
     """Lists Vertex AI's serving machines that have, or take, GPUs of a kind; smallest first."""
     machines = [
         one
@@ -188,10 +206,10 @@ def _gpu_machines(kind: str) -> Iterator[_Place]:
     gpu = accelerators()[kind]
     for machine in machines:
         if machine.accelerator == kind:
-            yield _Place(machine, machine.accelerator_count, gpu)
+            yield Place(machine, machine.accelerator_count, gpu)
         elif gpu.n1_counts and machine.family in ("n1-standard", "n1-highmem"):
             for count in gpu.n1_counts.value.get(machine.cpus, []):
-                yield _Place(machine, count, gpu)
+                yield Place(machine, count, gpu)
 
 
 def _price(machine: ComputeMachine) -> float:

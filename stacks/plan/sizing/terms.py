@@ -28,6 +28,12 @@ measured with torch 2.15 for CPU and transformers 5.23, and 595 MiB with CTransl
 CUDA_BYTES = GIB
 """CUDA context and kernels on the GPU. Assumed."""
 
+JAVA_HEAP_BYTES = 512 * MIB
+"""Heap of TorchServe's frontend: images/torchserve starts it with -Xmx512m."""
+
+JAVA_OTHER_BYTES = 256 * MIB
+"""What Java takes beside its heap: code, threads, buffers. Assumed."""
+
 _FUSE_CACHE_BYTES = 36 * MIB
 _FUSE_OPEN_FILES = 4
 HEADROOM_PERCENT = 10
@@ -197,6 +203,14 @@ def runtime(processes: int = 1) -> SizingLine:
     )
     return SizingLine(
         "runtime", processes * RUNTIME_BYTES, each if processes == 1 else f"{processes} processes × {each}"
+    )
+
+
+def java() -> SizingLine:
+    """Counts the Java process of TorchServe, which holds requests and no model."""
+    size = JAVA_HEAP_BYTES + JAVA_OTHER_BYTES
+    return SizingLine(
+        "Java", size, f"{human(JAVA_HEAP_BYTES)} heap (-Xmx) + {human(JAVA_OTHER_BYTES)} beside it, assumed"
     )
 
 

@@ -163,11 +163,11 @@ CASES: dict[str, Case] = {
         "valid here: cloud-run",
     ),
     "topology like one that is not built": (
-        good(topology="vertx"),
+        good(topology="trainng"),
         f"{ASSISTANT}.topology",
-        '"vertx"',
+        '"trainng"',
         "not a known topology",
-        "did you mean vertex? It is not built yet",
+        "did you mean training? It is not built yet",
     ),
     "key of the topology misspelt": (
         deployments({"a": {"topolgy": "cloud-run", "model": "gpt2"}}),

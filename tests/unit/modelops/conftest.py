@@ -5,7 +5,7 @@ import threading
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from providers.modelops import client, waiting
+from providers.modelops import client, polling
 from providers.modelops.client import Google
 from providers.modelops.provider import ModelopsProvider
 from tests.unit.modelops.fake_google import FakeGoogle, serving
@@ -18,7 +18,7 @@ def google():
 
 @pytest.fixture
 def provider(google, monkeypatch):
-    monkeypatch.setattr(waiting, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(polling, "FIRST_PAUSE_SECONDS", 0.01)
     # Retries wait for nothing here; that they are bounded is a matter of their number.
     monkeypatch.setattr(client.Google, "_sleep", lambda self, seconds: None)
     with serving(google) as address:

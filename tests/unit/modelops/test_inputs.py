@@ -7,7 +7,7 @@ import pytest
 from providers.base.errors import ProviderError
 from providers.base.provider import CheckRequest
 from providers.base.values import UNKNOWN
-from providers.modelops import waiting
+from providers.modelops import polling
 from tests.unit.modelops.calls import INPUTS, check
 
 
@@ -46,4 +46,4 @@ def test_a_type_that_the_provider_does_not_have_is_refused_by_name(provider):
     ("seconds", "said"), [(0, "0s"), (59.9, "59s"), (80, "1m20s"), (3600, "1h00m"), (7500, "2h05m")]
 )
 def test_time_spans_are_said_as_people_say_them(seconds, said):
-    assert waiting.duration(seconds) == said
+    assert polling.duration(seconds) == said
