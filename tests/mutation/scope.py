@@ -48,6 +48,7 @@ class Scope(_Part):
     root: Path
     tests: tuple[str, ...]
     about: tuple[str, ...]
+    without: tuple[str, ...] = ()
     rules: tuple[RuleFiles, ...] = ()
     tables: tuple[Table, ...] = ()
     equivalent: str | None = None
@@ -73,7 +74,9 @@ class Scope(_Part):
 
     def test_files(self) -> list[str]:
         """The test files that import something of `about`, directly or by a helper, relative to the root."""
+        left_out = {*_matching(self.root, self.without)}
         files = [file for top in self.tests for file in _files(self.root, top, "**/test_*.py")]
+        files = [file for file in files if file not in left_out]
         imports = _Imports(self.root)
         return [file for file in files if imports.reach(file, self.about)]
 

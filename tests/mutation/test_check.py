@@ -119,6 +119,14 @@ def test_a_package_whose_every_rule_is_missed_passes(package: Path) -> None:
     )
 
 
+def test_a_test_file_that_is_left_out_misses_no_rule(package: Path) -> None:
+    more = "from checks.test_small import said\n\ndef test_more(): assert said(10) == ['is above nine']\n"
+    _write(package, {"checks/test_more.py": more})
+    assert "a test missed 2; 1 problems" in _check(package, "small/rules.py")[1]
+    _write(package, {"scope.yaml": SCOPE + "without: [checks/test_more.py]\n"})
+    assert "a test missed 1; 2 problems" in _check(package, "small/rules.py")[1]
+
+
 def test_a_rule_that_cannot_be_noticed_may_be_listed_and_one_that_is_noticed_may_not(package: Path) -> None:
     row = '- {file: small/rules.py, where: check, rule: "report.problem(\'is %s", why: it is so}\n'
     listed = "equivalent:\n" + "".join(row % text for text in ("five", "above", "below", "gone"))
